@@ -61,12 +61,12 @@ const rate = (kind: 'bytes' | 'operations') => checked((text) => parseDeviceRate
 const mode = (spelling: string, about: string, ...modes: string[]): Option =>
   new Option(`${spelling} <mode>`, about).choices(modes);
 
-/** As `mode`, and `container:NAME` where that goes. */
+/** As `mode`, and those of another: `container:NAME` of this node, or of a service's task `service:NAME`. */
 const joinable = (joins: boolean, spelling: string, about: string, ...modes: string[]): Option => {
-  if (!joins) return mode(spelling, about, ...modes);
-  const words = [...modes, 'container:NAME'].join(', ');
+  const other = joins ? 'container:' : 'service:';
+  const words = [...modes, `${other}NAME`].join(', ');
   const parse = (text: string): string => {
-    if (modes.includes(text) || /^container:./.test(text)) return text;
+    if (modes.includes(text) || (text.startsWith(other) && text !== other)) return text;
     throw new UsageError(`${spelling}: ${text} is none of ${words}`);
   };
   return new Option(`${spelling} <mode>`, `${about} (${words})`).argParser(flag(parse));
@@ -79,7 +79,7 @@ const ipcModes = (joins: boolean): string[] => [
 interface IsolationWords {
   /** what `--memory-swap` counts */
   readonly swap: string;
-  /** namespaces of other containers may be named */
+  /** namespaces of other containers may be named, not those of other services */
   readonly joins: boolean;
 }
 

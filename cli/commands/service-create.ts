@@ -114,7 +114,7 @@ export const create: Configure = (command, context) => {
     .option('--placement-pref <preference>', 'e.g. spread=node.labels.zone', many(parsePreference))
     .option('--generic-resource <kind=count>', 'to reserve', many(parseGenericResource))
     .option('--group <group>', 'further group of the user', collect)
-    .option('--network <name>', 'to attach to', many(parseNetworkFlag))
+    .option('--network <name>', 'to attach to; or host, none, service:NAME', many(parseNetworkFlag))
     .option('-p, --publish <port>', 'e.g. 8080:80', many(parsePublish))
     .option('--mount <mount>', 'e.g. source=data,target=/data', many(parseMountFlag))
     .option('--secret <secret>', 'to show to the containers', many(parseFileReference))

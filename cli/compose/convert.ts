@@ -1,5 +1,6 @@
 /** A checked model -> the objects of the stack. */
 
+import { companionNames } from './companions.ts';
 import { checkDependencies } from './dependencies.ts';
 import { Item } from './item.ts';
 import type { Fact } from './judge.ts';
@@ -34,6 +35,8 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
   const networks = networkSection(stack, sections.get('networks'));
   const secrets = fileSection('secret', { request, readFile }, sections.get('secrets'));
   const configs = fileSection('config', { request, readFile }, sections.get('configs'));
+  const section = sections.get('services');
+  const entries = section?.entries() ?? [];
   const scope: StackScope = {
     request,
     readFile,
@@ -42,11 +45,10 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     volumes: volumeSection(stack, sections.get('volumes')),
     secrets: secrets.declarations,
     configs: configs.declarations,
+    companions: companionNames(entries),
     usedNetworks: new Set(),
     usedVolumes: new Set(),
   };
-  const section = sections.get('services');
-  const entries = section?.entries() ?? [];
   if (entries.length === 0 && !section?.isBroken) {
     (section ?? root).problem(
       model.entries.size === 0
@@ -58,7 +60,7 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     .map(([key, item]) => serviceSection(scope, key, item))
     .filter((service) => service !== undefined)
     .sort((a, b) => (a.spec.Name < b.spec.Name ? -1 : 1));
-  checkDependencies(new Map(entries));
+  checkDependencies(new Map(entries), scope.companions);
   // Where a service is wrong it is not known what it uses.
   if (findings.problems.length === 0) {
     tellUnused(model, facts, 'networks', scope.usedNetworks);

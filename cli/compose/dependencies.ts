@@ -1,5 +1,6 @@
 /** `depends_on`: which services a service waits for; the names must exist and make no ring. */
 import { DEPENDENCY_CONDITIONS } from '../../common/model/start-order.ts';
+import { type CompanionNames, companionEdges } from './companions.ts';
 import type { Item } from './item.ts';
 import { nearestWord } from './problems.ts';
 import type { Dependency } from './stack.ts';
@@ -31,7 +32,10 @@ export function dependenciesOf(item: Item | undefined): Dependency[] {
 }
 
 /** Notes services that do not exist, and rings with their path. */
-export function checkDependencies(services: ReadonlyMap<string, Item>): void {
+export function checkDependencies(
+  services: ReadonlyMap<string, Item>,
+  companions: CompanionNames,
+): void {
   const edges = new Map<string, readonly Edge[]>();
   for (const [name, service] of services) {
     const item = service.fields().get('depends_on');
@@ -45,14 +49,14 @@ export function checkDependencies(services: ReadonlyMap<string, Item>): void {
       : item.isList
         ? item.items().map((at) => ({ to: at.text() ?? '', at }))
         : item.entries().map(([to, at]) => ({ to, at }));
-    edges.set(
-      name,
-      targets.filter(({ to, at }) => {
+    edges.set(name, [
+      ...targets.filter(({ to, at }) => {
         if (services.has(to)) return true;
         if (!optional.has(to)) unknownService(at, to, [...services.keys()]);
         return false;
       }),
-    );
+      ...companionEdges(companions, service.fields()).filter(({ to }) => to !== name),
+    ]);
   }
   findRings(edges);
 }

@@ -9,6 +9,7 @@ import {
   isPredefinedNetwork,
   predefinedNetworkProblem,
 } from '../../common/model/predefined-networks.ts';
+import { companionTarget, isCompanionText } from './companions.ts';
 import type { Deployment } from './deploy-section.ts';
 import type { Fields, Item } from './item.ts';
 import { PROTOCOLS, parseShortPorts, portsAt } from './ports.ts';
@@ -76,11 +77,13 @@ export function attachmentSection(
 ): NetworkAttachmentJson[] {
   const mode = fields.get('network_mode');
   const word = mode?.text();
-  if (mode && (word === 'host' || word === 'none')) {
+  const target = word === 'host' || word === 'none' ? word : companionTarget(scope, mode);
+  if (mode && (target !== null || isCompanionText(word ?? ''))) {
     if (fields.get('networks')) {
       mode.problem(`${mode.path} and networks cannot be given together`);
     }
-    return [{ Target: word }];
+    fields.get('container_name')?.ignored('a service in this network has no names of its own');
+    return target === null ? [] : [{ Target: target }];
   }
   const names = [fields.get('container_name')?.text(), key].filter((name) => name !== undefined);
   return wantedNetworks(fields.get('networks'))

@@ -4,6 +4,7 @@ import type {
   PrivilegesJson,
 } from '../../common/model/engine-json/container-spec.ts';
 import type { DeviceRateJson, KernelResourcesJson } from '../../common/model/engine-json/task.ts';
+import { companionTarget } from './companions.ts';
 import { type DeviceJson, parseDevice } from './devices.ts';
 import { deviceRequests } from './gpus.ts';
 import type { Fields, Item } from './item.ts';
@@ -24,8 +25,8 @@ export function isolationSection(
     ...some('Privileged', fields.get('privileged')?.boolean()),
     ...some('Devices', (fields.get('devices')?.items() ?? []).flatMap(deviceOf)),
     ...some('DeviceCgroupRules', fields.get('device_cgroup_rules')?.texts()),
-    ...mode('PidMode', fields.get('pid')),
-    ...mode('IpcMode', fields.get('ipc')),
+    ...some('PidMode', shared(scope, fields.get('pid'))),
+    ...some('IpcMode', shared(scope, fields.get('ipc'))),
     ...mode('UTSMode', fields.get('uts')),
     ...mode('CgroupnsMode', fields.get('cgroup') ?? fields.get('cgroupns_mode')),
     ...some('UsernsMode', fields.get('userns_mode')?.text()),
@@ -44,8 +45,17 @@ function reserved(deploy: Item | undefined): Item | undefined {
 
 /** What is so anyway is not said: the spec stays what other clients can send back. */
 function mode(name: string, item: Item | undefined): object {
+  return some(name, sharedWord(item));
+}
+
+function sharedWord(item: Item | undefined): string | undefined {
   const text = item?.text();
-  return text === 'host' || text === 'none' ? { [name]: text } : {};
+  return text === 'host' || text === 'none' ? text : undefined;
+}
+
+/** Of the node, or of another service. */
+function shared(scope: StackScope, item: Item | undefined): string | undefined {
+  return sharedWord(item) ?? companionTarget(scope, item) ?? undefined;
 }
 
 function deviceOf(item: Item): DeviceJson[] {

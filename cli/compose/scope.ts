@@ -2,6 +2,7 @@
 import type { NetworkCreateJson } from '../../common/model/engine-json/network.ts';
 import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import { NAMESPACE_LABEL } from '../../common/model/stack.ts';
+import type { CompanionNames } from './companions.ts';
 import type { Place } from './problems.ts';
 import type { StackRequest } from './stack.ts';
 
@@ -30,6 +31,7 @@ export interface StackScope {
   readonly volumes: ReadonlyMap<string, VolumeDeclaration>;
   readonly secrets: ReadonlyMap<string, Declaration>;
   readonly configs: ReadonlyMap<string, Declaration>;
+  readonly companions: CompanionNames;
   /** keys of networks that a service uses */
   readonly usedNetworks: Set<string>;
   readonly usedVolumes: Set<string>;

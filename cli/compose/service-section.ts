@@ -8,6 +8,7 @@ import { DEFAULT_LOG_DRIVER } from '../../common/model/log-driver.ts';
 import { checkName } from '../../common/model/names.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { DEPENDS_ON_LABEL, dependsOnLabel } from '../../common/model/start-order.ts';
+import { checkCompanions, withCompanions } from './companions.ts';
 import { containerSection } from './container-section.ts';
 import { dependenciesOf } from './dependencies.ts';
 import { type Deployment, deploySection, restartWord } from './deploy-section.ts';
@@ -45,7 +46,12 @@ export function serviceSection(
   const ports = portSection(fields.get('ports'));
   checkPublishing(fields.get('ports') ?? fields.get('networks'), networks, ports);
   checkSeats(fields.get('networks'), networks, deploy);
-  const dependsOn = dependenciesOf(fields.get('depends_on'));
+  checkCompanions(scope.companions, key, fields);
+  const dependsOn = withCompanions(
+    dependenciesOf(fields.get('depends_on')),
+    scope.companions,
+    fields,
+  );
   return {
     key,
     dependsOn,

@@ -296,6 +296,9 @@ export interface DeviceRequest {
   readonly capabilities: readonly (readonly string[])[];
 }
 
+/** `service:` and the name of a service: what its task on the same node has */
+export type CompanionWord = `service:${string}`;
+
 /** What a container shares with its node, beyond Swarm's container spec (Docker's HostConfig has it). */
 export interface Isolation {
   /** every capability and device, nothing hidden, no seccomp filter and no AppArmor profile */
@@ -303,9 +306,9 @@ export interface Isolation {
   readonly devices: readonly DeviceMapping[];
   /** like `c 1:3 rwm` or `a *:* rwm`; later ones win */
   readonly deviceRules: readonly string[];
-  readonly pid: 'private' | 'host';
+  readonly pid: 'private' | 'host' | CompanionWord;
   /** none = private, without /dev/shm */
-  readonly ipc: 'private' | 'host' | 'none';
+  readonly ipc: 'private' | 'host' | 'none' | CompanionWord;
   readonly uts: 'private' | 'host';
   readonly cgroup: 'private' | 'host';
   /** default = as the node does with all containers */

@@ -1,6 +1,8 @@
 /** What a container shares with its node, and what the kernel's controllers hold it to. */
 import { skep } from '../../proto/gen/skep.js';
+import { companionName, companionWord } from '../model/companions.ts';
 import type {
+  CompanionWord,
   DeviceMapping,
   DeviceRate,
   DeviceRequest,
@@ -20,12 +22,14 @@ import {
 const { NAMESPACE_MODE_PRIVATE, NAMESPACE_MODE_HOST, NAMESPACE_MODE_NONE } = skep.NamespaceMode;
 const { NAMESPACE_MODE_UNSPECIFIED } = skep.NamespaceMode;
 
-const namespaceModeTable = enumTable<Isolation['pid'], skep.NamespaceMode>('namespace mode', {
+type Mode<T> = Exclude<T, CompanionWord>;
+
+const namespaceModeTable = enumTable<Mode<Isolation['pid']>, skep.NamespaceMode>('namespace mode', {
   private: NAMESPACE_MODE_PRIVATE,
   host: NAMESPACE_MODE_HOST,
 });
 
-const ipcModeTable = enumTable<Isolation['ipc'], skep.NamespaceMode>('ipc mode', {
+const ipcModeTable = enumTable<Mode<Isolation['ipc']>, skep.NamespaceMode>('ipc mode', {
   private: NAMESPACE_MODE_PRIVATE,
   host: NAMESPACE_MODE_HOST,
   none: NAMESPACE_MODE_NONE,
@@ -71,13 +75,19 @@ function requestFromProto(m: skep.DeviceRequest.$Properties): DeviceRequest {
   });
 }
 
+/** What a service's name stands in the place of. */
+const unlessNamed = <T extends string>(mode: T | CompanionWord): T | 'private' =>
+  companionName(mode) === null ? (mode as T) : 'private';
+
 export function isolationToProto(isolation: Isolation): skep.Isolation.$Properties {
   return {
     privileged: isolation.privileged,
     devices: isolation.devices.map(deviceToProto),
     deviceRules: textList(isolation.deviceRules),
-    pid: namespaceModeTable.toProto(isolation.pid),
-    ipc: ipcModeTable.toProto(isolation.ipc),
+    pid: namespaceModeTable.toProto(unlessNamed(isolation.pid)),
+    pidService: text(companionName(isolation.pid) ?? ''),
+    ipc: ipcModeTable.toProto(unlessNamed(isolation.ipc)),
+    ipcService: text(companionName(isolation.ipc) ?? ''),
     uts: namespaceModeTable.toProto(isolation.uts),
     cgroup: namespaceModeTable.toProto(isolation.cgroup),
     user: userModeTable.toProto(isolation.user),
@@ -91,8 +101,8 @@ export function isolationFromProto(m: skep.Isolation.$Properties): Isolation {
     privileged: m.privileged ?? false,
     devices: listFromProto(m.devices, deviceFromProto),
     deviceRules: textListFromProto(m.deviceRules),
-    pid: namespaceModeTable.fromProto(m.pid),
-    ipc: ipcModeTable.fromProto(m.ipc),
+    pid: m.pidService ? companionWord(m.pidService) : namespaceModeTable.fromProto(m.pid),
+    ipc: m.ipcService ? companionWord(m.ipcService) : ipcModeTable.fromProto(m.ipc),
     uts: namespaceModeTable.fromProto(m.uts),
     cgroup: namespaceModeTable.fromProto(m.cgroup),
     user: userModeTable.fromProto(m.user),

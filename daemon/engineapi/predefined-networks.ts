@@ -10,7 +10,8 @@ import { wordNetworkToJson } from './json/local-network.ts';
 /** As `docker service create --network host` asks for it before it names it: the cluster's is called by its word. */
 export function clusterRowOf(name: string): object | null {
   if (!isPredefinedNetwork(name)) return null;
-  const row = wordNetworkToJson({ id: name, name, driver: name === 'none' ? 'null' : name });
+  const driver = PREDEFINED_NETWORKS.includes(name) && name !== 'none' ? name : 'null';
+  const row = wordNetworkToJson({ id: name, name, driver });
   return { ...row, Scope: 'swarm', Labels: { 'com.docker.swarm.predefined': 'true' } };
 }
 

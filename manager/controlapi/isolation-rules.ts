@@ -1,4 +1,5 @@
 /** What a spec may ask of a node's kernel beyond Swarm's fields. Pure; looks nothing up. */
+import { isCompanionWord } from '../../common/model/companions.ts';
 import { isDeviceAccess, parseDeviceRule } from '../../common/model/device-rule.ts';
 import { parseSeccompProfile } from '../../common/model/seccomp-profile.ts';
 import type {
@@ -61,18 +62,22 @@ function checkDeviceRequest({ count, deviceIds }: DeviceRequest): void {
   if (count < -1) throw invalid(`invalid count ${count} of a device request: -1 means all`);
 }
 
-/** Those that have sysctls and are the node's. */
+/** Those that have sysctls and are the node's, or another task's. */
 function sharedNamespaces(
   { isolation }: ContainerSpec,
   networks: TaskSpec['networks'],
 ): readonly SysctlNamespace[] {
-  const types = (['ipc', 'uts'] as const).filter((type) => isolation?.[type] === 'host');
-  return networks.some(({ target }) => target === 'host') ? [...types, 'network'] : types;
+  const types = (['ipc', 'uts'] as const).filter((type) => isNotOwn(isolation?.[type] ?? ''));
+  return networks.some(({ target }) => isNotOwn(target)) ? [...types, 'network'] : types;
 }
+
+const isNotOwn = (word: string): boolean => word === 'host' || isCompanionWord(word);
 
 function checkSysctl(name: string, shared: readonly SysctlNamespace[]): void {
   if (!isNamespacedSysctl(name, shared)) {
-    throw invalid(`sysctl '${name}' is not allowed: it would be the node's, not the container's`);
+    throw invalid(
+      `sysctl '${name}' is not allowed: it would be the node's or another task's, not the container's`,
+    );
   }
 }
 

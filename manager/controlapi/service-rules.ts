@@ -3,6 +3,7 @@
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { balancingOf } from '../../common/model/balancing.ts';
+import { companionProblem, companionsOf } from '../../common/model/companions.ts';
 import { parseConstraints } from '../../common/model/constraint.ts';
 import {
   expandContainer,
@@ -48,6 +49,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdate('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
   checkPredefinedNetworks(spec);
+  checkCompanions(spec);
   checkFixedAddresses(spec);
   balancingOf(spec.labels);
 }
@@ -57,6 +59,12 @@ function checkPredefinedNetworks({ task, endpoint }: ServiceSpec): void {
     throw notDone('network "bridge": services in the bridge of their node are');
   }
   const problem = predefinedNetworkProblem(task.networks, endpoint.ports);
+  if (problem !== null) throw invalid(problem);
+}
+
+function checkCompanions({ name, task }: ServiceSpec): void {
+  for (const companion of companionsOf(task).values()) checkName(companion);
+  const problem = companionProblem(name, task);
   if (problem !== null) throw invalid(problem);
 }
 

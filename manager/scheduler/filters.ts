@@ -1,10 +1,10 @@
 /**
  * The filters, in the order in which they are asked; the first refusal counts. Swarm's order;
- * that for devices is ours.
+ * those for devices and for companions are ours.
  * Cluster volumes have none: the control API refuses them.
  */
 import type { Filter } from './filter.ts';
-import { hostPort, maxReplicas, resource } from './load-filters.ts';
+import { companion, hostPort, maxReplicas, resource } from './load-filters.ts';
 import { constraint, device, platform, plugin, ready } from './node-filters.ts';
 
 export const FILTERS: readonly Filter[] = [
@@ -14,6 +14,7 @@ export const FILTERS: readonly Filter[] = [
   device,
   constraint,
   platform,
+  companion,
   hostPort,
   maxReplicas,
 ];

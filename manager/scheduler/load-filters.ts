@@ -1,4 +1,5 @@
 /** The filters that look at the tasks that are on the node already. */
+import { companionsOf } from '../../common/model/companions.ts';
 import { networkModeOf } from '../../common/model/predefined-networks.ts';
 import type { Task } from '../../common/model/task.ts';
 import { type Filter, onNodes } from './filter.ts';
@@ -65,6 +66,30 @@ function portRemedy({ spec, endpoint }: Task, inUse: string): string {
   const another = `publish another port than ${inUse}`;
   return endpoint?.spec.mode === 'vip' ? `${another}, or publish it in mode ingress` : another;
 }
+
+/** Tasks that have namespaces of another service's task go where one of it is. */
+export const companion: Filter = {
+  name: 'companion',
+  looksAt: 'load',
+  prepare: (task, table) => {
+    const names = [...new Set(companionsOf(task.spec).values())];
+    if (names.length === 0) return null;
+    for (const name of names) table.companionNames.add(name);
+    const missingAt = (index: number): string =>
+      names.filter((name) => !table.hasTaskOf(name, index)).join(' and ');
+    return {
+      key: names.join(),
+      passes: (index) => names.every((name) => table.hasTaskOf(name, index)),
+      refusal: (index) => ({
+        detail: `no task of ${missingAt(index)} is there, whose namespaces it shares`,
+        remedy: `have a task of ${missingAt(index)} on ${table.node(index).description?.hostname || table.node(index).id}`,
+        shortBy: {},
+        effort: 5,
+      }),
+    };
+  },
+  explain: (nodes) => `no task of the service whose namespaces it shares ${onNodes(nodes)}`,
+};
 
 export const maxReplicas: Filter = {
   name: 'max-replicas',

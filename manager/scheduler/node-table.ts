@@ -30,6 +30,11 @@ export class NodeTable {
   readonly #hostPorts: (Map<string, number> | null)[] = [];
   readonly #places = new ShardedMap<TaskId, Place>();
   readonly #activeByService = new Map<ServiceId, Map<number, number>>();
+  /** of services that have active tasks, both ways */
+  readonly #serviceByName = new Map<string, ServiceId>();
+  readonly #nameOfService = new Map<ServiceId, string>();
+  /** Names of services that tasks are placed beside: a place for one of these relieves its node. */
+  readonly companionNames = new Set<string>();
   activeTasks = new Int32Array(64);
   freeNanoCpus = new Float64Array(64);
   freeMemoryBytes = new Float64Array(64);
@@ -108,6 +113,12 @@ export class NodeTable {
     return this.#activeByService.get(serviceId) ?? NO_COUNTS;
   }
 
+  /** Whether a task of the service with this name is there, and wanted. */
+  hasTaskOf(serviceName: string, index: number): boolean {
+    const serviceId = this.#serviceByName.get(serviceName);
+    return serviceId !== undefined && this.activeOf(serviceId).has(index);
+  }
+
   putNode(node: Node): void {
     const index = this.#indexes.get(node.id) ?? this.#newIndex(node.id);
     const previous = this.#nodes[index] ?? null;
@@ -141,12 +152,12 @@ export class NodeTable {
       this.removeTask(task.id);
       return;
     }
-    this.#put(task.id, placeOf(task, index));
+    this.#put(task, placeOf(task, index));
   }
 
   /** A place for a task that the store does not show there yet. */
   book(task: Task, index: number, generic: readonly GenericResource[]): void {
-    this.#put(task.id, placeOf(task, index, generic));
+    this.#put(task, placeOf(task, index, generic));
   }
 
   /** Index of the node where the task has a place. */
@@ -173,7 +184,7 @@ export class NodeTable {
     this.relieved.add(place.index);
   }
 
-  #put(taskId: TaskId, place: Place): void {
+  #put({ id: taskId, serviceAnnotations: { name } }: Task, place: Place): void {
     const known = this.#places.get(taskId);
     if (known) {
       if (samePlace(known, place)) return;
@@ -184,6 +195,12 @@ export class NodeTable {
     }
     this.#places.set(taskId, place);
     this.#count(place, 1);
+    if (!place.active) return;
+    if (this.#serviceByName.get(name) !== place.serviceId) {
+      this.#serviceByName.set(name, place.serviceId);
+      this.#nameOfService.set(place.serviceId, name);
+    }
+    if (this.companionNames.has(name)) this.relieved.add(place.index);
   }
 
   #count(place: Place, sign: 1 | -1): void {
@@ -199,8 +216,17 @@ export class NodeTable {
     this.activeTasks[index]! += sign;
     const counts = this.#activeByService.get(place.serviceId) ?? new Map<number, number>();
     addTo(counts, index, sign);
-    if (counts.size === 0) this.#activeByService.delete(place.serviceId);
+    if (counts.size === 0) this.#forgetService(place.serviceId);
     else if (counts.size === 1) this.#activeByService.set(place.serviceId, counts);
+  }
+
+  #forgetService(serviceId: ServiceId): void {
+    this.#activeByService.delete(serviceId);
+    const name = this.#nameOfService.get(serviceId);
+    this.#nameOfService.delete(serviceId);
+    if (name !== undefined && this.#serviceByName.get(name) === serviceId) {
+      this.#serviceByName.delete(name);
+    }
   }
 
   #countPort(index: number, key: string, sign: 1 | -1): void {

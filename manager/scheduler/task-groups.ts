@@ -1,5 +1,6 @@
 /** Which tasks are alike, so that they are decided, refused and judged together. */
 
+import { companionsOf } from '../../common/model/companions.ts';
 import type { TaskSpec } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { hostPortKeys } from './place.ts';
@@ -38,7 +39,8 @@ export class TaskGroups {
     let demand = this.#demands.get(spec);
     if (demand === undefined) {
       const drivers = spec.container.mounts.map(({ type, volume }) => [type, volume?.driver ?? '']);
-      demand = JSON.stringify([spec.resources.reservations, spec.placement, drivers]);
+      const beside = [...companionsOf(spec).values()];
+      demand = JSON.stringify([spec.resources.reservations, spec.placement, drivers, beside]);
       this.#demands.set(spec, demand);
     }
     return demand;

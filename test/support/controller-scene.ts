@@ -6,6 +6,7 @@ import type { NetworkId } from '../../common/model/ids.ts';
 import type { ContainerSpec, HealthConfig, TaskSpec } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
+import type { Companion } from '../../worker/executor/companions.ts';
 import { ContainerController } from '../../worker/executor/container-controller.ts';
 import type { Dependencies } from '../../worker/executor/executor.ts';
 import { DEFAULT_NODE_SETTINGS, type NodeSettings } from '../../worker/executor/node-settings.ts';
@@ -65,6 +66,8 @@ export class ControllerScene {
   readonly dependencies: Dependencies;
   readonly signal = new AbortController().signal;
   closed = 0;
+  /** tasks of this node, by service */
+  readonly mates = new Map<string, Companion[]>();
   /** of the node, before there is a controller */
   forbidden: NodeSettings['forbidden'] = new Set();
 
@@ -112,6 +115,7 @@ export class ControllerScene {
         log: silentLogger,
         tell: (event) => this.events.push(event),
         node: () => aNodeDescription({ hostname: 'here' }),
+        tasksOf: (service) => this.mates.get(service) ?? [],
       },
       () => this.closed++,
     );

@@ -1,7 +1,12 @@
 /** What other containers of this node are to one that has something of theirs: namespaces, links. */
 import { SkepError } from '../../common/base/errors.ts';
+import {
+  JOINABLE,
+  JOINABLE_WORDS,
+  type Joinable,
+  joinNamespaces,
+} from '../executor/joined-namespaces.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
-import type { OciMount, OciNamespace } from '../runtime/oci.ts';
 import type { ContainerDefinition } from './definition.ts';
 
 /** Another container of this node, as it is now. */
@@ -24,16 +29,6 @@ export interface Peer {
 /** null = there is no such container (any more) */
 export type PeerOf = (containerId: string) => Peer | null;
 
-const JOINABLE = ['network', 'pid', 'ipc'] as const;
-type Joinable = (typeof JOINABLE)[number];
-const FILES: Readonly<Record<Joinable, string>> = { network: 'net', pid: 'pid', ipc: 'ipc' };
-const WORDS: Readonly<Record<Joinable, string>> = {
-  network: 'network',
-  pid: 'PID',
-  ipc: 'IPC',
-};
-const SHM = '/dev/shm';
-
 /** The containers whose namespaces it is to have. */
 export function joinedOf({
   network,
@@ -50,7 +45,7 @@ export function joinedOf({
 /** In words, what it has of others; null = nothing. */
 export function joinedWords(definition: Pick<ContainerDefinition, 'network' | 'joined'>) {
   const [type] = joinedOf(definition).keys();
-  return type === undefined ? null : `another container's ${WORDS[type]} namespace`;
+  return type === undefined ? null : `another container's ${JOINABLE_WORDS[type]} namespace`;
 }
 
 /**
@@ -62,24 +57,16 @@ export function withJoined(
   definition: Pick<ContainerDefinition, 'network' | 'joined'>,
   peerOf: PeerOf,
 ): ContainerBundle {
-  const peers = new Map(
-    [...joinedOf(definition)].map(([type, id]) => [type as string, requirePeer(type, id, peerOf)]),
+  const pids = [...joinedOf(definition)].map(
+    ([type, id]) => [type, requirePeer(type, id, peerOf).pid] as const,
   );
-  if (peers.size === 0) return bundle;
-  const { spec } = bundle;
-  const namespaces = spec.linux.namespaces.map((one): OciNamespace => {
-    const peer = peers.get(one.type);
-    return peer ? { ...one, path: nsPath(peer, FILES[one.type as Joinable]) } : one;
-  });
-  const ipc = peers.get('ipc');
-  const mounts = ipc ? spec.mounts.map((mount) => sharedShm(mount, ipc)) : spec.mounts;
-  return { ...bundle, spec: { ...spec, mounts, linux: { ...spec.linux, namespaces } } };
+  return joinNamespaces(bundle, new Map(pids));
 }
 
 function requirePeer(type: Joinable, containerId: string, peerOf: PeerOf): Peer {
   const peer = peerOf(containerId);
   if (peer === null || peer.pid === 0) {
-    const words = `cannot join ${WORDS[type]} of a non running container: ${containerId}`;
+    const words = `cannot join ${JOINABLE_WORDS[type]} of a non running container: ${containerId}`;
     throw new SkepError('conflict', words);
   }
   if (type === 'ipc' && !peer.isIpcShareable) {
@@ -87,21 +74,4 @@ function requirePeer(type: Joinable, containerId: string, peerOf: PeerOf): Peer 
     throw new SkepError('invalid-argument', words);
   }
   return peer;
-}
-
-/** What is mounted there is the other's, by whatever name: shared memory goes with the namespace. */
-function sharedShm(mount: OciMount, peer: Peer): OciMount {
-  const isOwn = mount.type === 'tmpfs' || mount.sourceNamespace !== undefined;
-  if (mount.destination !== SHM || !isOwn) return mount;
-  return {
-    destination: SHM,
-    type: 'bind',
-    source: SHM,
-    options: [],
-    sourceNamespace: nsPath(peer, 'mnt'),
-  };
-}
-
-function nsPath({ pid }: Peer, file: string): string {
-  return `/proc/${pid}/ns/${file}`;
 }

@@ -3,8 +3,10 @@
  * runtime. Holds nothing that a restarted daemon could not find again.
  */
 import type { Clock } from '../../common/base/clock.ts';
+import { hasCode } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
+import { type CompanionNamespace, companionsOf } from '../../common/model/companions.ts';
 import { containerIdOf } from '../../common/model/container-id.ts';
 import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
@@ -18,6 +20,12 @@ import type { ImageRecord } from '../images/image-store.ts';
 import { hostsFile, plainResolvConf, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
+import {
+  awaitCompanions,
+  type Companion,
+  type CompanionParts,
+  knownCompanions,
+} from './companions.ts';
 import { ContainerEvents, type EventSubject } from './container-events.ts';
 import { type MakerParts, makeBundle, stopSignalOf } from './container-maker.ts';
 import {
@@ -29,6 +37,7 @@ import {
 } from './executor.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
+import { JOINABLE_WORDS, joinNamespaces } from './joined-namespaces.ts';
 import type { Drains, Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
@@ -50,6 +59,8 @@ export interface ControllerParts extends MakerParts {
   readonly tell: TellEvent;
   /** this node, as templates may name it */
   readonly node: () => TemplateNode;
+  /** tasks of this node that others share something of */
+  readonly tasksOf: CompanionParts['tasksOf'];
 }
 
 const NANOS_PER_MS = 1e6;
@@ -69,6 +80,10 @@ export class ContainerController implements Controller {
   #hostPorts: readonly PortConfig[];
   #attached = false;
   #exit: ExitRecord | null = null;
+  /** services whose tasks' namespaces it has */
+  readonly #joins: ReadonlyMap<CompanionNamespace, string>;
+  /** those tasks; null = not known yet */
+  #companions: ReadonlyMap<CompanionNamespace, Companion> | null = null;
 
   /** `task.status` is where the task stands, also after a restart; `onClose` is told of `close`. */
   constructor(
@@ -86,6 +101,19 @@ export class ContainerController implements Controller {
       this.#events.health(status),
     );
     this.#hostPorts = task.status.hostPorts;
+    this.#joins = companionsOf(task.spec);
+  }
+
+  /** As others see it that have namespaces of it. */
+  get companion(): Companion {
+    const { id, slot, meta } = this.#task;
+    return {
+      taskId: id,
+      slot,
+      createdAtMs: meta.createdAtMs,
+      pid: this.observed().container?.pid ?? 0,
+      names: () => this.#nameFiles(this.#expanded()),
+    };
   }
 
   /** The newest health report; null without a health check. */
@@ -113,12 +141,14 @@ export class ContainerController implements Controller {
     if (known?.status === 'created') return this.#attach(known, signal);
     if (known) return;
     const image = await this.#image(signal);
-    const state = await this.#create(image, signal);
-    this.#events.created();
-    await this.#attach(state, signal);
+    // What it has of others is there when they run: it is made when it starts.
+    if (this.#joins.size === 0) await this.#make(image, signal);
   }
 
   async start(signal: AbortSignal): Promise<void> {
+    if (this.#joins.size > 0 && !this.#parts.runtime.get(this.#task.id)) {
+      await this.#make(await this.#image(signal), signal);
+    }
     const known = this.#state();
     await this.#adopt(known); // it may have been prepared by an earlier daemon
     if (known.status === 'created') {
@@ -135,11 +165,16 @@ export class ContainerController implements Controller {
     const check = this.#check();
     if (check && !this.#watch.running) this.#beginWatch(check);
     const over = new AbortController();
-    const exit = this.#parts.runtime.wait(this.#task.id, AbortSignal.any([signal, over.signal]));
+    const until = AbortSignal.any([signal, over.signal]);
+    const exit = this.#parts.runtime.wait(this.#task.id, until);
     try {
-      const ended = await Promise.race([exit, this.#watch.whenUnhealthy()]);
-      if (ended) await this.#ended(ended, null);
-      else await this.#ended(await this.#stop(signal), UNHEALTHY);
+      const ended = await Promise.race([
+        exit,
+        this.#watch.whenUnhealthy().then(() => UNHEALTHY),
+        ...this.#companionEnds(until),
+      ]);
+      if (typeof ended !== 'string') await this.#ended(ended, null);
+      else await this.#ended(await this.#stop(signal), ended);
     } finally {
       over.abort(new CancelledError());
     }
@@ -186,6 +221,30 @@ export class ContainerController implements Controller {
     return this.#parts.images.pull(reference, parseRegistryAuth(registryAuth), undefined, signal);
   }
 
+  async #make(image: ImageRecord, signal: AbortSignal): Promise<void> {
+    if (this.#joins.size > 0) {
+      this.#companions = await awaitCompanions(this.#joins, this.#task.slot, this.#parts, signal);
+    }
+    const state = await this.#create(image, signal);
+    this.#events.created();
+    await this.#attach(state, signal);
+  }
+
+  /** For each task whose namespace it has, what its end means for this one. */
+  #companionEnds(signal: AbortSignal): Promise<string>[] {
+    return [...this.#joins].map(async ([kind, service]) => {
+      try {
+        const { pid } = this.#state();
+        this.#companions ??= await knownCompanions(this.#joins, pid, this.#parts, signal);
+        await this.#parts.runtime.wait(this.#companions.get(kind)!.taskId, signal);
+      } catch (err) {
+        signal.throwIfAborted();
+        if (!(err instanceof TaskExitError) && !hasCode(err, 'not-found')) throw err;
+      }
+      return `the task of ${service} whose ${kind} namespace it shares has ended`;
+    });
+  }
+
   async #create(image: ImageRecord, signal: AbortSignal): Promise<ContainerState> {
     const { files, runtime } = this.#parts;
     const task = this.#expanded();
@@ -202,15 +261,24 @@ export class ContainerController implements Controller {
         names: this.#nameFiles(task),
         payloads: await files.writePayloads(task, dependencies),
         network: this.#networkMode() === 'host' ? 'host' : 'new',
-        joined: null,
+        joined: this.#joinedWords(),
       },
       this.#parts,
     );
     signal.throwIfAborted();
-    return runtime.create(this.#task.id, bundle, signal);
+    const pids = [...(this.#companions ?? [])].map(([kind, { pid }]) => [kind, pid] as const);
+    return runtime.create(this.#task.id, joinNamespaces(bundle, new Map(pids)), signal);
+  }
+
+  #joinedWords(): string | null {
+    const [kind] = this.#joins.keys();
+    return kind === undefined ? null : `another task's ${JOINABLE_WORDS[kind]} namespace`;
   }
 
   #nameFiles({ spec: { container } }: Task): NameFiles {
+    // Names belong to the network: they are those of the task whose network it is.
+    const owner = this.#companions?.get('network');
+    if (owner) return { ...owner.names(), hostname: this.#hostname() };
     const hostname = this.#hostname();
     const mode = this.#networkMode();
     return {

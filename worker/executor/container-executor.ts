@@ -10,7 +10,7 @@ import type { Controller, Dependencies, Executor } from './executor.ts';
 import type { HealthReport } from './health.ts';
 import { expandTask } from './templates.ts';
 
-export interface ContainerExecutorOptions extends Omit<ControllerParts, 'node'> {
+export interface ContainerExecutorOptions extends Omit<ControllerParts, 'node' | 'tasksOf'> {
   readonly describe: () => NodeDescription;
 }
 
@@ -20,9 +20,16 @@ export class ContainerExecutor implements Executor {
   /** those that are not closed */
   readonly #controllers = new Map<TaskId, ContainerController>();
 
+  /** the same by the names of their services */
+  readonly #byService = new Map<string, Set<ContainerController>>();
+
   constructor(options: ContainerExecutorOptions) {
     this.#options = options;
-    this.#parts = { ...options, node: options.describe };
+    this.#parts = {
+      ...options,
+      node: options.describe,
+      tasksOf: (service) => [...(this.#byService.get(service) ?? [])].map((one) => one.companion),
+    };
   }
 
   describe(): NodeDescription {
@@ -30,10 +37,15 @@ export class ContainerExecutor implements Executor {
   }
 
   controller(task: Task, dependencies: Dependencies): Controller {
+    const { name } = task.serviceAnnotations;
+    const mates = this.#byService.get(name) ?? new Set<ContainerController>();
     const controller = new ContainerController(task, dependencies, this.#parts, () => {
       if (this.#controllers.get(task.id) === controller) this.#controllers.delete(task.id);
+      mates.delete(controller);
+      if (mates.size === 0 && this.#byService.get(name) === mates) this.#byService.delete(name);
     });
     this.#controllers.set(task.id, controller);
+    this.#byService.set(name, mates.add(controller));
     return controller;
   }
 

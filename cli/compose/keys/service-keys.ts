@@ -221,21 +221,34 @@ const DEPENDENCY: Shape = map(
   { required: ['condition'] },
 );
 
+/** Of `service:NAME` and `container:NAME`. */
+function companionVerdict(text: string, to: string): Verdict | null {
+  const where = 'of the task of that service on the same node';
+  if (/^service:/.test(text)) return { kind: 'honoured', to: `${to}: ${where}` };
+  if (!/^container:/.test(text)) return null;
+  return { kind: 'mapped', to: `${to}: ${where}, which has this container_name` };
+}
+
+/** Honoured for these words, and for namespaces of other services of the deployment. */
+function joinable(known: readonly string[], to: string, why: string, shape: Shape): Key {
+  const key = honouredFor(known, to, why, shape);
+  return {
+    ...key,
+    judge: (value) => companionVerdict(textOf(value) ?? '', to) ?? key.judge?.(value) ?? null,
+  };
+}
+
 const NETWORK_MODE: Key = {
   shape: TEXT,
   verdict: {
     kind: 'refused',
-    why: 'the mode of the network is host or none; other networks stand under networks',
+    why: 'the mode of the network is host, none or service:NAME; other networks stand under networks',
   },
   judge: (value) => {
     const word = textOf(value) ?? '';
     if (word === 'host' || word === 'none') return { kind: 'honoured', to: 'Networks' };
-    if (/^(service|container):/.test(word)) {
-      return {
-        kind: 'refused',
-        why: "tasks do not share another's network: a network that both services are in lets them reach each other by name",
-      };
-    }
+    const companion = companionVerdict(word, 'Networks');
+    if (companion) return companion;
     if (word === 'bridge') {
       return { kind: 'refused', why: 'services in the bridge of their node are not done yet' };
     }
@@ -425,16 +438,16 @@ export const SERVICE_KEYS: KeyTable = {
     ...mapped(`${CONTAINER}.Privileges`, set({ scalar: { types: ['string'], path: 'security' } })),
     judge: judgeSecurityOptions,
   },
-  pid: honouredFor(
+  pid: joinable(
     ['', 'host'],
     `${CONTAINER}.PidMode`,
-    "a task cannot join another one's process ids",
+    'the mode of process ids is host or service:NAME',
     nullable(TEXT),
   ),
-  ipc: honouredFor(
-    ['', 'private', 'host', 'none'],
+  ipc: joinable(
+    ['', 'private', 'host', 'none', 'shareable'],
     `${CONTAINER}.IpcMode`,
-    "a task cannot join another one's IPC namespace",
+    'the mode of IPC is private, host, none, shareable or service:NAME',
     TEXT,
   ),
   uts: honouredFor(['', 'host'], `${CONTAINER}.UTSMode`, 'the mode of UTS is host or none', TEXT),

@@ -3,8 +3,10 @@
  * fields of ContainerSpec and Resources. Clients that do not know them drop them when they send a
  * spec back.
  */
+import { isCompanionWord } from '../../../common/model/companions.ts';
 import {
   type BlockIoLimits,
+  type CompanionWord,
   DEFAULT_ISOLATION,
   type DeviceRate,
   type DeviceRequest,
@@ -42,14 +44,23 @@ export function isolationFromJson(json: JsonReader): Isolation | null {
       };
     }),
     deviceRules: json.strings('DeviceCgroupRules'),
-    pid: json.oneOf('PidMode', ['private', 'host'], DEFAULT_ISOLATION.pid),
-    ipc: json.oneOf('IpcMode', ['private', 'host', 'none'], DEFAULT_ISOLATION.ipc),
+    pid: companionOr(json, 'PidMode', () =>
+      json.oneOf('PidMode', ['private', 'host'], DEFAULT_ISOLATION.pid),
+    ),
+    ipc: companionOr(json, 'IpcMode', () =>
+      json.oneOf('IpcMode', ['private', 'host', 'none'], DEFAULT_ISOLATION.ipc),
+    ),
     uts: json.oneOf('UTSMode', ['private', 'host'], DEFAULT_ISOLATION.uts),
     cgroup: json.oneOf('CgroupnsMode', ['private', 'host'], DEFAULT_ISOLATION.cgroup),
     user: json.oneOf('UsernsMode', ['default', 'private', 'host'], DEFAULT_ISOLATION.user),
     deviceRequests: json.objects('DeviceRequests').map(deviceRequestFromJson),
     runtime: json.string('Runtime'),
   };
+}
+
+function companionOr<T>(json: JsonReader, name: string, mode: () => T): T | CompanionWord {
+  const text = json.string(name);
+  return isCompanionWord(text) ? text : mode();
 }
 
 function deviceRequestFromJson(json: JsonReader): DeviceRequest {

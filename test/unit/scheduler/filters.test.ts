@@ -258,6 +258,34 @@ describe('filters', () => {
     expect(fits(task, aNode(), pending())).toBe(false);
     expect(fits(task, aNode(), pending({ desiredState: 'shutdown' }))).toBe(true);
   });
+
+  const beside = (name: string): Task => {
+    const networks = [{ target: `service:${name}`, aliases: [], driverOptions: {}, addresses: [] }];
+    return pending({ serviceId: idOf('beside'), spec: aTaskSpec({ networks }) });
+  };
+  const called = (name: string, more: Partial<Task> = {}): Task =>
+    pending({ serviceAnnotations: { name, labels: {} }, ...more });
+
+  test('companion: a wanted task of the service whose namespace it shares is there', () => {
+    expect(fits(beside('db'), aNode(), called('db'))).toBe(true);
+    expect(fits(beside('db'), aNode(), called('web'))).toBe(false);
+    expect(fits(beside('db'), aNode(), called('db', { desiredState: 'shutdown' }))).toBe(false);
+    expect(fits(beside('db'), aNode())).toBe(false);
+  });
+
+  test('companion: its node is looked at again when it comes', () => {
+    const [far, near] = [aNode(), aNode()];
+    const table = tableOf(far, near);
+    const task = beside('db');
+    expect(planGroup(table, [task], 0).decisions[0]).toMatchObject({
+      explanation:
+        'no suitable node (no task of the service whose namespaces it shares on 2 nodes)',
+    });
+    table.relieved.clear();
+    table.putTask(called('db', { nodeId: near.id, status: aTaskStatus({ state: 'assigned' }) }));
+    expect([...table.relieved]).toEqual([table.indexOf(near.id)]);
+    expect(planGroup(table, [task], 0).decisions[0]).toMatchObject({ nodeId: near.id });
+  });
 });
 
 describe('explanations', () => {

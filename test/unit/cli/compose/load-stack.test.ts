@@ -68,7 +68,8 @@ describe('the network of a node', () => {
   test.each([
     ['network_mode: host\n    networks: [default]', '4:19', 'cannot be given together'],
     ['network_mode: host\n    ports: ["80:80"]', '5:12', 'the routing mesh does not reach it'],
-    ['network_mode: "service:db"', '4:5', 'network_mode is refused: tasks do not share'],
+    ['network_mode: "service:db"', '4:19', 'there is no service "db" in this deployment'],
+    ['network_mode: bridge', '4:5', 'network_mode is refused: services in the bridge'],
     ['networks: {outside: {aliases: [a]}}', '4:35', 'network host has no names of the cluster'],
     ['networks: [outside, default]', '4:15', 'cannot be combined with other networks'],
   ])('is refused with its place: %s', (keys, place, words) => {
