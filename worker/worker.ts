@@ -42,11 +42,13 @@ import {
 import { ManagerRegistry } from './network/attachment-registry.ts';
 import { ClusterSeats } from './network/cluster-seats.ts';
 import { ContainerNetworks } from './network/container-networks.ts';
+import { DnsAsker } from './network/dns-asker.ts';
 import { DnsForwarder } from './network/dns-forwarder.ts';
 import { Ipv4Forwarding } from './network/ipv4-forwarding.ts';
 import { LocalNetworkStore } from './network/local-network-store.ts';
 import { LocalNetworks } from './network/local-networks.ts';
 import { LocalPorts } from './network/local-ports.ts';
+import { RESOLVER_TIMEOUT_MS } from './network/name-check.ts';
 import { NetworkManager } from './network/network-manager.ts';
 import type { DataPath } from './network/node-network.ts';
 import type { DriftCounts } from './network/self-proof.ts';
@@ -166,6 +168,7 @@ export class Worker {
       local: this.localNetworks,
       cluster: () => this.#joined?.seats ?? null,
       forwarder: new DnsForwarder(clock, random),
+      asker: new DnsAsker(clock, random, RESOLVER_TIMEOUT_MS),
       upstreamNameservers: options.upstreamNameservers,
       random,
       log: networkLog,
@@ -350,7 +353,10 @@ export class Worker {
         upstreamNameservers: this.#options.upstreamNameservers,
         localHolder: (port) => this.#localPorts.holderOf(port),
         localSubnets: () => this.localNetworks.subnets,
-        furtherSubjects: () => this.localNetworks.subjects(),
+        furtherSubjects: () => [
+          ...this.localNetworks.subjects(),
+          ...this.#containerNetworks.subjects(),
+        ],
       }),
     );
     const drains = new EndpointDrains(clock);

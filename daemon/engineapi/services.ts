@@ -1,5 +1,6 @@
 /** `/services` and `/tasks`: what runs in the cluster. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
+import type { Network } from '../../common/model/network.ts';
 import type { Meta } from '../../common/model/objects.ts';
 import { randomName } from '../../common/model/random-name.ts';
 import {
@@ -36,6 +37,9 @@ const TASK_FILTERS = [
   'runtime',
 ];
 const NAME_ATTEMPTS_MAX = 20;
+
+type NetworkOf = (id: string) => Network | undefined;
+
 const MODES: Readonly<Record<string, ServiceMode['kind']>> = {
   replicated: 'replicated',
   global: 'global',
@@ -47,10 +51,16 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
   const serviceRows = new RenderedRows();
   const taskRows = new RenderedRows();
   const answers = new KnownAnswers();
-  const bareText = (service: Service): string =>
-    serviceRows.text(service.id, partsOf(service), () => serviceToJson(service));
-  const textOf = ({ service, status }: ServiceRow): string => {
-    const row = bareText(service);
+  const bareText = (service: Service, networkOf: NetworkOf): string => {
+    const networks = (service.endpoint?.virtualIps ?? []).flatMap(({ networkId }) => {
+      const network = networkOf(networkId);
+      return network ? partsOf(network) : [-1, -1];
+    });
+    const parts = [...partsOf(service), ...networks];
+    return serviceRows.text(service.id, parts, () => serviceToJson(service, networkOf));
+  };
+  const textOf = ({ service, status }: ServiceRow, networkOf: NetworkOf): string => {
+    const row = bareText(service, networkOf);
     if (status === null) return row;
     const { running, desired, completed } = status;
     const counts = { RunningTasks: running, DesiredTasks: desired, CompletedTasks: completed };
@@ -71,7 +81,14 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
       { withStatus: context.flag('status') && context.apiMinor >= SERVICE_STATUS_SINCE },
       (revision, rows) =>
         answers.get(store, revision, question) ??
-        answers.keep(store, revision, question, arrayOf(rows().map(textOf))),
+        answers.keep(
+          store,
+          revision,
+          question,
+          store.view((view) =>
+            arrayOf(rows().map((row) => textOf(row, (id) => view.get('network', id)))),
+          ),
+        ),
       context.signal,
     );
     context.sendBytes(200, answer);
@@ -85,9 +102,15 @@ export function addServiceRoutes(routes: Routes, parts: RouteParts): void {
 
   routes.add('GET', '/services/:id', async (context) => {
     const service = await controlOf(parts).getService(context.param('id'), context.signal);
-    // Commands that tell of many services ask for one after the other.
-    if (!context.flag('insertDefaults')) return context.sendText(200, bareText(service));
-    context.send(200, serviceToJson({ ...service, spec: specWithDefaults(service.spec) }));
+    const { store } = parts.swarm.requireManager();
+    store.view((view) => {
+      const networkOf: NetworkOf = (id) => view.get('network', id);
+      // Commands that tell of many services ask for one after the other.
+      if (!context.flag('insertDefaults'))
+        return context.sendText(200, bareText(service, networkOf));
+      const spec = specWithDefaults(service.spec);
+      context.send(200, serviceToJson({ ...service, spec }, networkOf));
+    });
   });
 
   routes.add('GET', '/skep/services/:id/explain', async (context) => {

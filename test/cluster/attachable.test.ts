@@ -13,6 +13,11 @@ const title = hasDocker
   : 'attachable networks (skipped: docker is not installed)';
 const SOON = { withinMs: 20_000 };
 const SLEEP = ['box', 'sleep', '1000'];
+const DROPS_QUESTIONS = [
+  'add table ip own',
+  'add chain ip own out { type filter hook output priority 0; }',
+  'add rule ip own out udp dport 53 drop',
+];
 const SERVE = 'mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www';
 
 describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 90_000 }, () => {
@@ -99,6 +104,35 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 90_000 }, (
       SOON,
     );
     await shared.current.skep(['net', 'verify']);
+  });
+
+  test('a resolver that a container cannot ask is told of', async () => {
+    const { current } = shared;
+    await docker('worker-1', 'network', 'create', 'own');
+    try {
+      const target = await start('worker-1', 'target', '--network', 'own');
+      for (const name of ['ca', 'cb']) {
+        const flags = name === 'ca' ? ['own', '--link', 'target:t'] : ['front'];
+        await start('worker-1', name, '--network', ...flags);
+      }
+      await current.skep(['net', 'verify']);
+      for (const name of ['ca', 'cb']) {
+        const pid = await docker('worker-1', 'inspect', '-f', '{{.State.Pid}}', name);
+        for (const line of DROPS_QUESTIONS) {
+          succeeded(await run(['nsenter', `--net=/proc/${pid}/ns/net`, 'nft', line]));
+        }
+      }
+      const { code, stdout } = await current.try(['net', 'verify']);
+      expect(code).toBe(1);
+      const missing = stdout.split('\n').filter((line) => line.includes('answer of 127.0.0.11'));
+      const told = missing.map((line) => /answer of 127\.0\.0\.11 to (\S+)/.exec(line)?.[1]);
+      expect(told.sort(), stdout).toEqual(['ca', 'cb', 't']);
+      await docker('worker-1', 'rm', '-f', 'ca', 'cb', target);
+      await current.skep(['net', 'verify']);
+    } finally {
+      await tryDocker('worker-1', 'rm', '-f', 'ca', 'cb', 'target');
+      await docker('worker-1', 'network', 'rm', 'own');
+    }
   });
 
   test("a fixed address is one container's in the whole cluster", async () => {

@@ -41,7 +41,7 @@ export interface ClusterSeatsOptions {
   readonly registry: AttachmentRegistry;
   readonly networks: Pick<
     NetworkManager,
-    'adoptTask' | 'changeContainer' | 'detachTask' | 'answerNames'
+    'adoptTask' | 'changeContainer' | 'detachTask' | 'answerNames' | 'lookupName'
   >;
   /** The managers gave the place to somebody else: the container is to leave the network. */
   readonly onLost: (containerId: string, networkId: NetworkId) => void;
@@ -173,6 +173,11 @@ export class ClusterSeats {
     bytesMax: number,
   ): Buffer | null {
     return this.#options.networks.answerNames({ networkIds }, query, question, bytesMax);
+  }
+
+  /** Who is called so in these networks; null = nobody. */
+  lookup(networkIds: readonly NetworkId[], name: string): string[] | null {
+    return this.#options.networks.lookupName({ networkIds }, name);
   }
 
   #want(

@@ -21,14 +21,18 @@ import {
   isNamed,
   refuseOnBridge,
 } from './container-place.ts';
+import { resolverSubject } from './container-resolvers.ts';
+import type { DnsAsker } from './dns-asker.ts';
 import { type DnsForwarder, ownUpstream } from './dns-forwarder.ts';
 import { emptyAnswer, RCODE, readQuestion } from './dns-message.ts';
 import { type AnswerQuery, DnsServer } from './dns-server.ts';
-import { answerFromLocal, LocalNames } from './local-names.ts';
+import { type AskedNetwork, answerFromLocal, LocalNames, lookupLocal } from './local-names.ts';
 import { GATEWAY_NETWORK_ID, isBuiltIn, type LocalNetwork, macBytes } from './local-network.ts';
 import type { LocalEndpoint, LocalNetworks } from './local-networks.ts';
 import type { LocalPlace } from './local-plan.ts';
 import type { PortWish } from './local-ports.ts';
+import type { WantedName } from './name-check.ts';
+import type { Subject } from './self-proof.ts';
 
 const TCP_BYTES_MAX = 65_535;
 
@@ -48,6 +52,8 @@ export interface ContainerNetworksOptions {
   /** null while this node has no part in a cluster */
   readonly cluster: () => ClusterSeats | null;
   readonly forwarder: Pick<DnsForwarder, 'forward'>;
+  /** by which resolvers are tried */
+  readonly asker: DnsAsker;
   readonly upstreamNameservers: () => readonly string[];
   readonly random: Random;
   readonly log: Logger;
@@ -370,6 +376,37 @@ export class ContainerNetworks {
     else await resolver.close();
   }
 
+  /** What is to be tried of the containers' names, for a proof that was asked for. */
+  subjects(): Subject[] {
+    const { asker } = this.#options;
+    return [...this.#members.values()].filter(hasResolver).map((member) => {
+      const { id, netnsPath } = member.container;
+      return resolverSubject(asker, {
+        where: `container ${id.slice(0, SHORT_ID_CHARS)}`,
+        netnsPath,
+        wanted: () => (this.#members.get(id) === member ? this.#namesToAsk(member) : null),
+        reopen: async () => {
+          await member.resolver?.close();
+          member.resolver = null;
+          await this.#openResolver(member);
+        },
+      });
+    });
+  }
+
+  /** Its own name, and what it alone calls others. */
+  #namesToAsk(member: Member): WantedName[] {
+    const { container, seats } = member;
+    const aliases = seats.flatMap(({ links = [] }) => links.map(({ alias }) => alias));
+    const networkIds = inCluster(member).seats.map(({ networkId }) => networkId);
+    return [container.name, ...aliases].flatMap((name) => {
+      const local = lookupLocal(this.#names, askedBy(member), name);
+      const addresses =
+        local.length > 0 ? local : this.#options.cluster()?.lookup(networkIds, name);
+      return addresses ? [{ name, addresses }] : [];
+    });
+  }
+
   #answerFor(containerId: string): AnswerQuery {
     const { forwarder, random, upstreamNameservers } = this.#options;
     return (query, transport, nsPath) => {
@@ -378,11 +415,7 @@ export class ContainerNetworks {
       const question = readQuestion(query);
       if (question) {
         const bytesMax = transport === 'udp' ? question.udpBytesMax : TCP_BYTES_MAX;
-        const asked = member.seats.map(({ networkId: id, name, links = [] }) => ({
-          id,
-          name,
-          links,
-        }));
+        const asked = askedBy(member);
         const local = answerFromLocal(this.#names, asked, query, question, bytesMax, random);
         if (local) return local;
         const networkIds = inCluster(member).seats.map(({ networkId }) => networkId);
@@ -399,6 +432,11 @@ export class ContainerNetworks {
       return forwarder.forward(containerId, query, question, upstream, transport);
     };
   }
+}
+
+/** Its networks as its resolver goes through them. */
+function askedBy({ seats }: Pick<Member, 'seats'>): AskedNetwork[] {
+  return seats.map(({ networkId: id, name, links = [] }) => ({ id, name, links }));
 }
 
 /** Without those of this node. */

@@ -79,7 +79,7 @@ export function answerFromLocal(
     });
     return found.length > 0 ? pointerAnswer(query, question, found, TTL_SECONDS) : null;
   }
-  const addresses = lookup(names, networks, question.name);
+  const addresses = lookupLocal(names, networks, question.name);
   if (addresses.length === 0) return null;
   // A name of ours without this kind of record: it exists, and nobody else may answer for it.
   if (question.type !== TYPE.a && question.type !== TYPE.any) {
@@ -88,8 +88,12 @@ export function answerFromLocal(
   return addressAnswer(query, question, shuffled(addresses, random), TTL_SECONDS, bytesMax);
 }
 
-/** In the first network that knows it; `NAME.NETWORK` in that network alone. */
-function lookup(names: LocalNames, networks: readonly AskedNetwork[], name: string): string[] {
+/** Who is called so in the first network that knows it; `NAME.NETWORK` in that network alone. */
+export function lookupLocal(
+  names: LocalNames,
+  networks: readonly AskedNetwork[],
+  name: string,
+): string[] {
   const asked = name.toLowerCase();
   for (const { id, links } of networks) {
     const link = links.find(({ alias }) => alias.toLowerCase() === asked);

@@ -13,6 +13,9 @@ import { RESOLVER_ADDRESS } from './name-files.ts';
 
 const WHAT = `answer of ${RESOLVER_ADDRESS} to `;
 
+/** A resolver is this process, which asks nobody for its own names. */
+export const RESOLVER_TIMEOUT_MS = 1_000;
+
 export interface WantedName {
   readonly name: string;
   /** IPv4, of which some may be answered */

@@ -22,7 +22,7 @@ import { BackgroundProof } from './background-proof.ts';
 import { ClusterTables } from './cluster-tables.ts';
 import { DnsForwarder, ownUpstream } from './dns-forwarder.ts';
 import { emptyAnswer, type Question, RCODE, readQuestion } from './dns-message.ts';
-import { answerLocally, type DnsClient } from './dns-resolver.ts';
+import { answerLocally, type DnsClient, lookupName } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
@@ -362,6 +362,11 @@ export class NetworkManager {
   ): Buffer | null {
     const { random } = this.#options;
     return answerLocally(this.#tables, client, query, question, bytesMax, random);
+  }
+
+  /** The addresses that `answerNames` has for a name; null = it has no answer. */
+  lookupName(client: DnsClient, name: string): string[] | null {
+    return lookupName(this.#tables, client, name.toLowerCase());
   }
 
   #answerFor(request: TaskNetworkRequest): AnswerQuery {

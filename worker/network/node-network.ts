@@ -23,6 +23,7 @@ import { serviceWords, shadowedPorts } from './host-publication.ts';
 import { HostSide } from './host-side.ts';
 import { IngressEntry } from './ingress-entry.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
+import { RESOLVER_TIMEOUT_MS } from './name-check.ts';
 import { type NodeParts, subjectsOf } from './node-subjects.ts';
 import { OverlaySet } from './overlay-set.ts';
 import { OverlayUpkeep } from './overlay-upkeep.ts';
@@ -37,9 +38,6 @@ import {
 import { type Ended, TableFollower } from './table-follower.ts';
 import { programChanges } from './task-programs.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
-
-/** Of a task: it is this process, which asks nobody for its own names. */
-const RESOLVER_TIMEOUT_MS = 1_000;
 
 export interface NodeNetworkOptions {
   readonly dir: string;

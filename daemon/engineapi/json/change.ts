@@ -39,7 +39,7 @@ function objectToJson({ kind, object }: StoreChange, networkOf: NetworkOf): obje
     case 'node':
       return nodeToJson(object, null);
     case 'service':
-      return serviceToJson(object);
+      return serviceToJson(object, networkOf);
     case 'task':
       return taskToJson(object, networkOf);
     case 'network':

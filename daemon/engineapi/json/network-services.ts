@@ -5,6 +5,8 @@ import type { Service } from '../../../common/model/service.ts';
 import { type Task, taskName } from '../../../common/model/task.ts';
 import type { ReadView } from '../../../manager/store/types.ts';
 import { endpointId } from './local-network.ts';
+import { ipv6Of } from './network.ts';
+import { some } from './some.ts';
 
 type View = Pick<ReadView, 'get' | 'tasksByNetwork'>;
 
@@ -37,25 +39,34 @@ function servingTasks(view: View, networkId: Network['id']): Task[] {
 
 function serviceToJson(
   view: View,
-  { id, spec }: Network,
+  network: Network,
   { endpoint }: Service,
   tasks: readonly Task[],
 ): object {
+  const { id, spec } = network;
   const vip = endpoint?.virtualIps.find(({ networkId }) => networkId === id);
+  /** With IPv6 there are fields that Docker does not know, for it has one address each. */
+  const sixth = (name: string, cidr: string | undefined): object =>
+    some(name, bare(ipv6Of(network, cidr ? [cidr] : [])[0] ?? ''));
   const published = (endpoint?.ports ?? []).filter(({ publishMode }) => publishMode === 'ingress');
   return {
     VIP: bare(vip?.address ?? ''),
+    ...sixth('VIP6', vip?.address),
     // In other networks nothing is published.
     Ports: spec.ingress
       ? published.map((port) => `Target: ${port.targetPort}, Publish: ${port.publishedPort}`)
       : [],
     LocalLBIndex: 0, // IPVS has such a number
-    Tasks: tasks.map((task) => ({
-      Name: taskName(task),
-      EndpointID: endpointId(containerIdOf(task.id), id),
-      EndpointIP: bare(task.networks.find(({ networkId }) => networkId === id)?.addresses[0] ?? ''),
-      Info: { 'Host IP': nodeAddress(view, task.nodeId) },
-    })),
+    Tasks: tasks.map((task) => {
+      const address = task.networks.find(({ networkId }) => networkId === id)?.addresses[0];
+      return {
+        Name: taskName(task),
+        EndpointID: endpointId(containerIdOf(task.id), id),
+        EndpointIP: bare(address ?? ''),
+        ...sixth('EndpointIP6', address),
+        Info: { 'Host IP': nodeAddress(view, task.nodeId) },
+      };
+    }),
   };
 }
 

@@ -1,6 +1,12 @@
 /** Networks: Docker's JSON and our model. */
 import { SkepError } from '../../../common/base/errors.ts';
-import type { IpamConfig, Network, NetworkSpec } from '../../../common/model/network.ts';
+import { interface6Of } from '../../../common/base/ipv6.ts';
+import {
+  type IpamConfig,
+  type Network,
+  type NetworkSpec,
+  subnet6Of,
+} from '../../../common/model/network.ts';
 import { isoTime } from './common.ts';
 import type { JsonReader } from './reader.ts';
 
@@ -36,6 +42,12 @@ export function networkSpecFromJson(json: JsonReader): NetworkSpec {
       })),
     },
   };
+}
+
+/** IPv6 addresses, CIDR, of who has these of IPv4 in the network: none where it has no IPv6, or is not known. */
+export function ipv6Of(network: Network | undefined, addresses: readonly string[]): string[] {
+  const subnet6 = network ? subnet6Of(network) : '';
+  return subnet6 === '' ? [] : addresses.map((it) => interface6Of(subnet6, it));
 }
 
 /** A network of swarm scope as `docker network ls` and `inspect` expect it. */

@@ -2,6 +2,7 @@
 import { deepEqual } from '../../../common/base/equal.ts';
 import { SkepError } from '../../../common/base/errors.ts';
 import { parseHostIp } from '../../../common/model/host-ip.ts';
+import type { Network } from '../../../common/model/network.ts';
 import type {
   EndpointSpec,
   GenericResource,
@@ -19,6 +20,7 @@ import { DEFAULT_RESTART_POLICY, DEFAULT_UPDATE_CONFIG } from '../../../common/m
 import { isoTime } from './common.ts';
 import { containerSpecFromJson, containerSpecToJson } from './container-spec.ts';
 import { kernelResourcesFromJson, kernelResourcesToJson } from './isolation.ts';
+import { ipv6Of } from './network.ts';
 import type { JsonReader } from './reader.ts';
 import { some } from './some.ts';
 
@@ -70,7 +72,11 @@ export function taskSpecFromJson(json: JsonReader, registryAuth: string | null):
   };
 }
 
-export function serviceToJson(service: Service): object {
+/** @param networkOf those in which it has virtual IPs */
+export function serviceToJson(
+  service: Service,
+  networkOf: (id: string) => Network | undefined,
+): object {
   const { updateStatus, endpoint } = service;
   return {
     ID: service.id,
@@ -84,10 +90,10 @@ export function serviceToJson(service: Service): object {
       ...some('Ports', endpoint?.ports.map(portToJson)),
       ...some(
         'VirtualIPs',
-        endpoint?.virtualIps.map(({ networkId, address }) => ({
-          NetworkID: networkId,
-          Addr: address,
-        })),
+        endpoint?.virtualIps.flatMap(({ networkId, address }) => {
+          const all = [address, ...ipv6Of(networkOf(networkId), [address])];
+          return all.map((Addr) => ({ NetworkID: networkId, Addr }));
+        }),
       ),
     },
     ...(updateStatus && {

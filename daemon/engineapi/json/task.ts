@@ -1,9 +1,8 @@
 /** Tasks: our model as Docker's JSON. */
-import { interface6Of } from '../../../common/base/ipv6.ts';
-import { type Network, subnet6Of } from '../../../common/model/network.ts';
+import type { Network } from '../../../common/model/network.ts';
 import type { Task, TaskStatus } from '../../../common/model/task.ts';
 import { isoTime } from './common.ts';
-import { networkToJson } from './network.ts';
+import { ipv6Of, networkToJson } from './network.ts';
 import { genericToJson, portToJson, taskSpecToJson } from './service.ts';
 import { some } from './some.ts';
 
@@ -26,9 +25,8 @@ export function taskToJson(task: Task, networkOf: (id: string) => Network | unde
     NetworksAttachments: task.networks.flatMap(({ networkId, addresses }) => {
       const network = networkOf(networkId);
       if (!network) return [];
-      const subnet6 = subnet6Of(network);
-      const ipv6 = subnet6 === '' ? [] : addresses.map((it) => interface6Of(subnet6, it));
-      return [{ Network: attachedNetworkToJson(network), Addresses: [...addresses, ...ipv6] }];
+      const all = [...addresses, ...ipv6Of(network, addresses)];
+      return [{ Network: attachedNetworkToJson(network), Addresses: all }];
     }),
   };
 }

@@ -72,4 +72,17 @@ describe('a network of the cluster', () => {
     });
     expect(peers).toEqual([{ Name: NODE, IP: '192.0.2.7' }]);
   });
+
+  test('of both families tells its addresses of IPv6 besides', async () => {
+    const ipv6 = { subnet: 'fd61::/64', gateway: 'fd61::1', range: '', reserved: {} };
+    const network = aNetwork({ ipam: [ipv6] });
+    await serve(network);
+    expect(it.store.view((view) => networkServicesToJson(view, network))).toMatchObject({
+      web: {
+        VIP: '10.0.1.2',
+        VIP6: 'fd61::a00:102',
+        Tasks: [{ EndpointIP: '10.0.1.3', EndpointIP6: 'fd61::a00:103' }],
+      },
+    });
+  });
 });

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { NetworkId } from '../../../common/model/ids.ts';
 import type { DesiredState } from '../../../common/model/task-state.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { KnownAnswers } from '../../../daemon/engineapi/known-answers.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
 import { addServiceRoutes } from '../../../daemon/engineapi/services.ts';
-import { aTaskOf } from '../../support/builders.ts';
+import { aNetwork, aService, aServiceSpec, aTaskOf } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
 
 let it: TestControlApi;
@@ -203,4 +204,33 @@ describe('tasks by desired state', () => {
       "invalid desired-state: 'sleeping'",
     );
   });
+});
+
+test('a service tells its virtual IPs of both families, in the list and alone', async () => {
+  const ipv6 = { subnet: 'fd61::/64', gateway: 'fd61::1', range: '', reserved: {} };
+  const [dual, plain] = [aNetwork({ ipam: [ipv6] }), aNetwork({ id: 'plain' as NetworkId })];
+  const spec = aServiceSpec({ name: 'web' });
+  const virtualIps = [
+    { networkId: dual.id, address: '10.0.1.2/24' },
+    { networkId: plain.id, address: '10.0.2.2/24' },
+  ];
+  await it.create('network', dual, plain);
+  await it.create(
+    'service',
+    aService({ spec, endpoint: { spec: spec.endpoint, ports: [], virtualIps } }),
+  );
+  const told = {
+    Endpoint: {
+      VirtualIPs: [
+        { NetworkID: dual.id, Addr: '10.0.1.2/24' },
+        { NetworkID: dual.id, Addr: 'fd61::a00:102/64' },
+        { NetworkID: plain.id, Addr: '10.0.2.2/24' },
+      ],
+    },
+  };
+  expect(await call('GET /services')).toMatchObject([told]);
+  const id = 'web';
+  expect(await call('GET /services/:id', { query: { id } })).toMatchObject(told);
+  const insertDefaults = 'true';
+  expect(await call('GET /services/:id', { query: { id, insertDefaults } })).toMatchObject(told);
 });

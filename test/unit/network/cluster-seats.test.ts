@@ -66,6 +66,7 @@ describe("containers' seats in the cluster", () => {
         changeContainer: tell('change'),
         detachTask: tell('detach'),
         answerNames: () => null,
+        lookupName: () => null,
       },
       onLost: (containerId, networkId) =>
         calls.push(`lost ${containerId.slice(0, 4)} ${networkId}`),
