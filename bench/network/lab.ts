@@ -95,6 +95,12 @@ export class Lab {
     return task;
   }
 
+  /** A host on the bridge between the others without anything of ours on it; the namespace's path. */
+  async bareHost(name: string, address: string): Promise<string> {
+    await this.#seat(name, address);
+    return this.#path(name);
+  }
+
   /** A namespace beside the hosts, joined to one by a link. */
   async namespace(name: string): Promise<string> {
     await this.#addNamespace(this.#name(name));

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NoEngine } from '../../test/differential/docker-engine.ts';
 import {
   endpoint,
   ingressPeers,
@@ -17,6 +18,7 @@ import { requirePackage } from '../support/packages.ts';
 import { figure, say } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
 import { until } from '../support/wait.ts';
+import { type DockerOverlay, dockerOverlay } from './docker-overlay.ts';
 import { type BenchHost, inNetns, Lab, startIn } from './lab.ts';
 
 const ROUNDS = 5;
@@ -102,8 +104,35 @@ export async function paths(): Promise<void> {
     });
     figure('ingress_newconn_per_s', median(fresh.ingress));
     figure('ingress_vs_proxy_newconn_ratio', ratio(fresh.ingress, fresh.proxy));
+    await besideDocker(lab, () => gigabits(from.netns, '10.0.1.12'));
   } finally {
     await lab.close();
+  }
+}
+
+/** Of no goal's key, hence last: the overlay of Docker Swarm, where it can be had. @param ours measures our own, Gbit/s */
+async function besideDocker(lab: Lab, ours: () => Promise<number>): Promise<void> {
+  let docker: DockerOverlay;
+  try {
+    docker = await dockerOverlay(lab);
+  } catch (err) {
+    if (!(err instanceof NoEngine)) throw err;
+    return say(`not compared with Docker's overlay: ${err.message}`);
+  }
+  try {
+    startIn(docker.server, 'iperf3', '-s');
+    await until('packets pass between the containers', async () => {
+      await inNetns(docker.client, 'iperf3', '-t', '1', '-c', docker.address);
+      return true;
+    });
+    const bulk = await rounds({
+      overlay: ours,
+      docker: () => gigabits(docker.client, docker.address),
+    });
+    figure('docker_overlay_tcp_gbits', median(bulk.docker));
+    figure('overlay_tcp_vs_docker_ratio', ratio(bulk.overlay, bulk.docker));
+  } finally {
+    await docker.stop();
   }
 }
 

@@ -28,16 +28,23 @@ export interface DockerEngineOptions {
    * filters, and the objects of the control plane do not depend on them.
    */
   readonly bridge: boolean;
+  /** where it is, with its address there; absent = in a network namespace of its own */
+  readonly host?: { readonly netns: string; readonly address: string };
+  /** one whose programs it shares, which must have begun; absent = it gets its own */
+  readonly programs?: DockerEngine;
 }
 
 const NO_BRIDGE = '--bridge none --iptables=false --ip6tables=false --userland-proxy=false';
 
+/** How many there were, for names of their own. */
+let count = 0;
+
 const SCRIPT = `
 set -e
 ip link set lo up
-ip address add ${ADDRESS}/24 dev lo
+[ -z "$ADDRESS" ] || ip address add "$ADDRESS/24" dev lo
 mount -t tmpfs run /run
-PATH="$DIR/root/usr/sbin:$DIR/root/usr/bin:$PATH"
+PATH="$ROOT/usr/sbin:$ROOT/usr/bin:$PATH"
 exec dockerd --data-root "$DIR/data" --exec-root "$DIR/exec" --pidfile "$DIR/pid" \\
   --host "unix://$DIR/docker.sock" $FLAGS --cgroup-parent "/$GROUP" --log-level error
 `;
@@ -55,24 +62,46 @@ export class DockerEngine {
   constructor(options: DockerEngineOptions = { storage: 'vfs', bridge: false }) {
     this.#options = options;
     this.#dir = mkdtempSync(join(tmpdir(), 'skep-diff-'));
-    this.#group = `skep-diff-${process.pid}`;
+    this.#group = `skep-diff-${process.pid}-${++count}`;
     this.socketPath = join(this.#dir, 'docker.sock');
     this.engine = new Engine('docker', this.socketPath);
   }
 
-  /** A swarm of one node. Rejects with `NoEngine` when the packages cannot be had, or the engine ends before it answers. */
+  /** The address that it has in a swarm. */
+  get address(): string {
+    return this.#options.host?.address ?? ADDRESS;
+  }
+
+  /** A swarm of one node. Rejects as `begin`. */
   async start(): Promise<void> {
-    await unpackPackages(this.#dir, PACKAGES).catch((cause: unknown) => {
-      throw new NoEngine(`the packages ${PACKAGES.join(', ')} cannot be had: ${String(cause)}`);
+    await this.begin();
+    const { status, body } = await this.engine.call('POST', '/swarm/init', {
+      ListenAddr: `${this.address}:2377`,
+      AdvertiseAddr: this.address,
     });
-    const child = spawn(
-      'unshare',
-      ['--mount', '--net', '--propagation', 'private', 'sh', '-c', SCRIPT],
-      {
-        env: { ...process.env, DIR: this.#dir, GROUP: this.#group, FLAGS: this.#flags() },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    );
+    if (status !== 200) throw new Error(`docker: swarm/init answered ${JSON.stringify(body)}`);
+  }
+
+  /** Alone. Rejects with `NoEngine` when the packages cannot be had, or the engine ends before it answers. */
+  async begin(): Promise<void> {
+    const { host, programs } = this.#options;
+    if (!programs) {
+      await unpackPackages(this.#dir, PACKAGES).catch((cause: unknown) => {
+        throw new NoEngine(`the packages ${PACKAGES.join(', ')} cannot be had: ${String(cause)}`);
+      });
+    }
+    const variables = {
+      ...{ DIR: this.#dir, GROUP: this.#group, FLAGS: this.#flags() },
+      ...{ ROOT: join((programs ?? this).#dir, 'root'), ADDRESS: host ? '' : ADDRESS },
+    };
+    const [program = '', ...args] = [
+      ...(host ? ['nsenter', `--net=${host.netns}`, 'unshare'] : ['unshare', '--net']),
+      ...['--mount', '--propagation', 'private', 'sh', '-c', SCRIPT],
+    ];
+    const child = spawn(program, args, {
+      env: { ...process.env, ...variables },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.#child = child;
     child.stderr.on('data', (chunk: Buffer) => {
       this.#words = `${this.#words}${chunk}`.slice(-WORDS_MAX);
@@ -84,11 +113,6 @@ export class DockerEngine {
     if (child.exitCode !== null) {
       throw new NoEngine(`it does not run here: status ${child.exitCode}, ${this.#words.trim()}`);
     }
-    const { status, body } = await this.engine.call('POST', '/swarm/init', {
-      ListenAddr: `${ADDRESS}:2377`,
-      AdvertiseAddr: ADDRESS,
-    });
-    if (status !== 200) throw new Error(`docker: swarm/init answered ${JSON.stringify(body)}`);
   }
 
   /** Ends it by its pid and removes all that it made. */
