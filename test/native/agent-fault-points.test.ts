@@ -1,13 +1,14 @@
 // The daemon dies as by kill -9 at each step of what its agent does to start, stop and remove a task: the next
 // one brings the task to where it is wanted, runs it once, and can take away all of it.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AgentNode, IMAGE, openAgentNode, ordered, TASK_ID } from '../support/agent-node.ts';
+import { IMAGE, openAgentNode, ordered, TASK_ID } from '../support/agent-node.ts';
 import type { AgentOperation, DyingAgentPlace } from '../support/dying-agent-node.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
+import { leftIn, NOTHING_LEFT } from '../support/node-rooms.ts';
 import { runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -68,49 +69,12 @@ describe.skipIf(!runtimeTestsCanRun)('an agent that dies at each step', () => {
       expect(timesRun()).toBeLessThanOrEqual(1);
       await node.tasks.apply([], true);
       await expect.poll(() => node.tasks.list(), SOON).toEqual([]);
-      await expect.poll(() => left(node), SOON).toEqual(NOTHING);
+      await expect
+        .poll(() => leftIn({ dir, cgroupParent }, node.rooms), SOON)
+        .toEqual(NOTHING_LEFT);
     } finally {
       await node.stop();
     }
-  }
-
-  const NOTHING = {
-    directories: [],
-    groups: [],
-    mounts: [],
-    volumes: [],
-    pins: [],
-    processes: [],
-  };
-  function left({ volumes, images }: AgentNode): object {
-    const hierarchies = [
-      '/sys/fs/cgroup',
-      ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`),
-    ];
-    const processes = readdirSync('/proc').filter((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      const path = `/proc/${pid}/cmdline`;
-      try {
-        return readFileSync(path, 'utf8').includes(join(dir, 'tasks'));
-      } catch {
-        return false; // it ended just now
-      }
-    });
-    return {
-      directories: ['tasks', 'files', 'memory', 'agent'].flatMap((name) => {
-        const path = join(dir, name);
-        return existsSync(path) ? readdirSync(path).map((entry) => `${name}/${entry}`) : [];
-      }),
-      groups: hierarchies
-        .map((path) => join(path, cgroupParent))
-        .filter((path) => existsSync(path)),
-      mounts: readFileSync('/proc/self/mountinfo', 'utf8')
-        .split('\n')
-        .filter((line) => line.includes(dir)),
-      volumes: volumes.list().map(({ name }) => name),
-      pins: images.pinnedContainers(),
-      processes,
-    };
   }
 
   test.each(Object.keys(WANTED) as AgentOperation[])(

@@ -1,16 +1,12 @@
 /**
- * A node without managers and without a network: the agent's task manager over executor, images, volumes, files
- * and runtime, all real and on disk, for suites that let its process die. Orders come as a dispatcher would send them.
+ * A node without managers and without a network: the agent's task manager over an executor and the rooms of a node,
+ * for suites that let its process die. Orders come as a dispatcher would send them.
  */
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
-import { SystemRandom } from '../../common/base/random.ts';
 import { type AssignmentChange, assignmentKey } from '../../common/model/assignment.ts';
 import { asId, type SecretId, type ServiceId, type TaskId } from '../../common/model/ids.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
-import { mountTmpfs, unmountTree } from '../../native/ffi/mount.ts';
 import { StatusReporter } from '../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../worker/agent/task-database.ts';
 import { TaskManager } from '../../worker/agent/task-manager.ts';
@@ -18,17 +14,8 @@ import { ContainerExecutor } from '../../worker/executor/container-executor.ts';
 import { hostFacts } from '../../worker/executor/host-facts.ts';
 import { DEFAULT_NODE_SETTINGS } from '../../worker/executor/node-settings.ts';
 import type { Networks } from '../../worker/executor/ports.ts';
-import { TaskFiles } from '../../worker/executor/task-files.ts';
-import { ImageStore } from '../../worker/images/image-store.ts';
-import { ImageUsers } from '../../worker/runtime/image-users.ts';
-import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
-import { VolumeStore } from '../../worker/volumes/volume-store.ts';
 import { aContainerSpec, aNodeDescription, aTask, aTaskSpec, aTaskStatus } from './builders.ts';
-
-export interface AgentPlace {
-  readonly dir: string;
-  readonly cgroupParent: string;
-}
+import { type NodePlace, type NodeRooms, type OnStep, openRooms, watched } from './node-rooms.ts';
 
 export const IMAGE = 'box:1';
 export const TASK_ID = asId<TaskId>('faultpointtask');
@@ -98,85 +85,50 @@ const NETWORKS: Networks = {
 
 export interface AgentNode {
   readonly tasks: TaskManager;
-  readonly runtime: NativeRuntime;
-  readonly volumes: VolumeStore;
-  readonly images: ImageStore;
+  readonly rooms: NodeRooms;
   readonly watch: Watch;
   stop(): Promise<void>;
 }
 
-/**
- * Takes up what is there. @param imageTar to be loaded; null = it is there
- * @param onStep called right after the begin of each asynchronous call to a room, with its name
- */
+/** Takes up what is there. @param imageTar to be loaded; null = it is there */
 export async function openAgentNode(
-  { dir, cgroupParent }: AgentPlace,
+  place: NodePlace,
   imageTar: string | null,
-  onStep: (name: string) => void = () => {},
+  onStep: OnStep = () => {},
 ): Promise<AgentNode> {
-  const common = { clock: new SystemClock(), random: new SystemRandom(), log: silentLogger };
+  const rooms = await openRooms(place, imageTar);
+  const { common, users } = rooms;
   const onFailure = (err: unknown): void => {
     throw err;
   };
-  const tell = (): void => {};
-  const images = new ImageStore({ dir: join(dir, 'images'), ...common, tell });
-  const volumes = new VolumeStore({ dir: join(dir, 'volumes'), ...common, tell });
-  const runtime = new NativeRuntime({
-    stateDir: join(dir, 'tasks'),
-    cgroupParent,
-    ...common,
-    onFailure,
-  });
-  await images.start();
-  await volumes.start();
-  await runtime.start();
-  if (imageTar !== null) await images.load(createReadStream(imageTar));
   const watch = new Watch();
-  const files = new TaskFiles({
-    dir: join(dir, 'files'),
-    memoryDir: join(dir, 'memory'),
-    mountMemory: mountTmpfs,
-    unmountMemory: unmountTree,
-  });
-  const users = new ImageUsers();
   const executor = new ContainerExecutor({
-    runtime: watched('runtime', runtime, onStep),
-    images: watched('images', images, onStep),
-    volumes: watched('volumes', volumes, onStep),
+    runtime: watched('runtime', rooms.runtime, onStep),
+    images: watched('images', rooms.images, onStep),
+    volumes: watched('volumes', rooms.volumes, onStep),
     networks: watched('networks', NETWORKS, onStep),
-    files: watched('files', files, onStep),
+    files: watched('files', rooms.files, onStep),
     drains: { whenDrained: async () => {}, forget: () => {} },
     nameservers: () => [],
     hostFacts,
     settings: DEFAULT_NODE_SETTINGS,
     resolveUser: (user, lowerDirs) => users.resolve(user, lowerDirs),
     describe: () => DESCRIPTION,
-    tell,
+    tell: () => {},
     ...common,
   });
-  const database = watched('database', new TaskDatabase(join(dir, 'agent'), silentLogger), onStep);
+  const database = watched(
+    'database',
+    new TaskDatabase(join(place.dir, 'agent'), silentLogger),
+    onStep,
+  );
   const tasks = new TaskManager({ executor, database, reporter: watch, ...common, onFailure });
   await tasks.start();
   return {
-    ...{ tasks, runtime, volumes, images, watch },
+    ...{ tasks, rooms, watch },
     stop: async () => {
       await tasks.stop();
-      await runtime.stop();
-      await images.stop();
+      await rooms.stop();
     },
   };
-}
-
-function watched<T extends object>(name: string, room: T, onStep: (name: string) => void): T {
-  return new Proxy(room, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]): unknown => {
-        const result: unknown = Reflect.apply(value, target, args);
-        if (result instanceof Promise) onStep(`${name}.${String(key)}`);
-        return result;
-      };
-    },
-  });
 }

@@ -3,11 +3,12 @@
  * operation on its one task; without such a step it prints which there are. Run by
  * test/native/agent-fault-points.test.ts; argv: place as JSON.
  */
-import { type AgentPlace, openAgentNode, ordered, TASK_ID } from './agent-node.ts';
+import { openAgentNode, ordered, TASK_ID } from './agent-node.ts';
+import type { NodePlace } from './node-rooms.ts';
 
 export type AgentOperation = 'start' | 'stop' | 'remove';
 
-export interface DyingAgentPlace extends AgentPlace {
+export interface DyingAgentPlace extends NodePlace {
   readonly operation: AgentOperation;
   /** the how-manieth step of the operation; null = none: it goes through all */
   readonly diesAt: number | null;
