@@ -49,6 +49,7 @@ export function benchTask(number: number): Task {
       err: '',
       container: null,
       hostPorts: [],
+      localAddresses: [],
       appliedAtMs: 1_700_000_000_000 + number,
     },
     desiredState: 'running',

@@ -26,6 +26,7 @@ export const NETWORK: AssignedNetwork = {
   dataPathPort: 4789,
   encrypted: false,
   subnet6: '',
+  local: null,
   underlayMtu: 0,
 };
 
@@ -65,6 +66,7 @@ export function benchTask(number: number, network: boolean): Task {
       err: '',
       container: null,
       hostPorts: [],
+      localAddresses: [],
       appliedAtMs: 0,
     },
     desiredState: 'running',

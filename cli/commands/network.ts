@@ -63,6 +63,8 @@ export const ls: Configure = (command, context) => {
 interface CreateFlags {
   readonly attachable?: boolean;
   readonly auxAddress?: readonly string[];
+  readonly configFrom?: string;
+  readonly configOnly?: boolean;
   readonly driver: string;
   readonly gateway?: readonly string[];
   readonly ingress?: boolean;
@@ -79,14 +81,12 @@ interface CreateFlags {
 }
 
 export const create: Configure = (command, context) => {
-  refuseFlags(command, {
-    '--config-from': 'config-only networks are not supported yet',
-    '--config-only': 'config-only networks are not supported yet',
-  });
   command
     .argument('<name>', 'of the network')
     .option('--attachable', 'containers may be attached by hand')
     .option('--aux-address <name=address>', 'address that is not to be given out', collect)
+    .option('--config-from <network>', 'configuration network that each node takes all from')
+    .option('--config-only', 'make a configuration network of this node')
     .option('-d, --driver <driver>', 'of the network', 'bridge')
     .option('--gateway <address>', 'one for each subnet', collect)
     .option('--ingress', 'make this the network of published ports')
@@ -99,7 +99,7 @@ export const create: Configure = (command, context) => {
     .option('--label <key=value>', 'of the network', collect)
     .option('-o, --opt <key=value>', 'of the driver', collect)
     .addOption(
-      new Option('--scope <scope>', 'follows from the driver: overlay is of the swarm').choices([
+      new Option('--scope <scope>', 'overlay is of the swarm, others where it is said').choices([
         'swarm',
         'local',
       ]),
@@ -107,9 +107,8 @@ export const create: Configure = (command, context) => {
     .option('--subnet <cidr>', 'of the network', collect)
     .action(async (name: string, flags: CreateFlags) => {
       if (!flags.ipv4) throw new UsageError('--ipv4=false: a network has IPv4 always');
-      const scope = flags.driver === 'overlay' ? 'swarm' : 'local';
-      if (flags.scope !== undefined && flags.scope !== scope) {
-        throw new UsageError(`--scope ${flags.scope}: networks of ${flags.driver} are ${scope}`);
+      if (flags.driver === 'overlay' && flags.scope === 'local') {
+        throw new UsageError('--scope local: networks of overlay are swarm');
       }
       const { Id, Warning } = await context.client.networkCreate({
         Name: name,
@@ -118,6 +117,9 @@ export const create: Configure = (command, context) => {
         Attachable: flags.attachable ?? false,
         Ingress: flags.ingress ?? false,
         EnableIPv6: flags.ipv6 ?? false,
+        ...(flags.scope !== undefined && { Scope: flags.scope }),
+        ...(flags.configOnly && { ConfigOnly: true }),
+        ...(flags.configFrom !== undefined && { ConfigFrom: { Network: flags.configFrom } }),
         IPAM: {
           Driver: flags.ipamDriver,
           Options: pairs(flags.ipamOpt),

@@ -4,6 +4,8 @@
  */
 import { publishedKey } from './host-ip.ts';
 import type { ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId } from './ids.ts';
+import type { IpamConfig } from './network.ts';
+import type { StringMap } from './objects.ts';
 import type { EndpointMode, Protocol } from './service.ts';
 import type { Task } from './task.ts';
 
@@ -28,6 +30,17 @@ export interface AssignedNetwork {
   readonly subnet6: string;
   /** bytes that a packet between any two hosts can have: the lowest that a node tells; 0 = not known */
   readonly underlayMtu: number;
+  /** null = an overlay; else the node makes its links and gives the addresses, and there is no subnet here */
+  readonly local: AssignedLocalNetwork | null;
+}
+
+/** What is told of a network whose links each node makes itself. */
+export interface AssignedLocalNetwork {
+  readonly driverOptions: StringMap;
+  /** name of the node's config-only network that options and addresses are from; '' = from here */
+  readonly configFrom: string;
+  /** as asked for; empty = from the node's pools */
+  readonly ipam: readonly IpamConfig[];
 }
 
 /** One task's seat in one network, anywhere in the cluster. Key: `networkId/taskId`. */

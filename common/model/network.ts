@@ -16,7 +16,7 @@ export interface IpamConfig {
 }
 
 export interface NetworkSpec extends Annotations {
-  /** `overlay`, `bridge`, `host`, `none`, `macvlan` */
+  /** `overlay`, or one of `NODE_DRIVERS` */
   readonly driver: string;
   readonly driverOptions: StringMap;
   readonly internal: boolean;
@@ -28,17 +28,33 @@ export interface NetworkSpec extends Annotations {
     readonly options: StringMap;
     readonly configs: readonly IpamConfig[];
   };
+  /** nothing but words for networks of the same node that name it: no container is in it; never in the store */
+  readonly configOnly: boolean;
+  /** name of the config-only network that each node takes options and addresses from, its own one; '' = none */
+  readonly configFrom: string;
 }
 
 export interface Network {
   readonly id: NetworkId;
   readonly meta: Meta;
   readonly spec: NetworkSpec;
-  /** resolved subnets and gateways, IPv4 first; empty until allocated */
+  /** resolved subnets and gateways, IPv4 first; empty until allocated, and where nodes give the addresses */
   readonly ipam: readonly IpamConfig[];
   /** VXLAN network id; null until allocated or for other drivers */
   readonly vxlanId: number | null;
 }
+
+/** Drivers whose links and addresses each node makes itself, for networks of its own and of the cluster alike. */
+export const NODE_DRIVERS: readonly string[] = ['bridge', 'macvlan', 'ipvlan'];
+
+export const isNodeMade = ({ driver }: Pick<NetworkSpec, 'driver'>): boolean =>
+  NODE_DRIVERS.includes(driver);
+
+/** Networks that join the hosts; only these have addresses and ids from the allocator. */
+export const isOverlay = ({ driver }: Pick<NetworkSpec, 'driver'>): boolean => driver === 'overlay';
+
+/** Whether tasks on different nodes reach each other in it, by the link that each node has below: they have names there. */
+export const joinsNodes = ({ driver }: Pick<NetworkSpec, 'driver'>): boolean => driver !== 'bridge';
 
 export const isIpv6Config = ({ subnet }: IpamConfig): boolean => subnet.includes(':');
 
@@ -49,7 +65,7 @@ export function subnet6Of({ ipam }: Network): string {
 
 /** Whether containers outside of services may be in it. */
 export function isAttachable({ attachable, ingress, driver }: NetworkSpec): boolean {
-  return attachable && !ingress && driver === 'overlay';
+  return attachable && !ingress && isOverlay({ driver });
 }
 
 /** Option that has packets between hosts encrypted: there and not `false`, also without a value. */

@@ -7,9 +7,16 @@ import type { DesiredState, TaskState } from './task-state.ts';
 /** A task's seat in one network. Written by the allocator. */
 export interface NetworkAttachment {
   readonly networkId: NetworkId;
-  /** CIDR notation, e.g. `10.0.1.5/24`; the first is the IPv4 one */
+  /** CIDR notation, e.g. `10.0.1.5/24`; the first is the IPv4 one; empty = the node gives one */
   readonly addresses: readonly string[];
   readonly aliases: readonly string[];
+}
+
+/** What a node gave the task in a network whose links each node makes itself. */
+export interface LocalAddress {
+  readonly networkId: NetworkId;
+  /** CIDR notation */
+  readonly address: string;
 }
 
 export interface ContainerStatus {
@@ -30,6 +37,8 @@ export interface TaskStatus {
   readonly container: ContainerStatus | null;
   /** host-mode ports as bound */
   readonly hostPorts: readonly PortConfig[];
+  /** of its seats that the allocator gave no address, while it has them */
+  readonly localAddresses: readonly LocalAddress[];
   /** manager's clock when the dispatcher stored it; 0 = not from an agent */
   readonly appliedAtMs: number;
 }
@@ -107,4 +116,16 @@ export function taskName(
 ): string {
   const seat = task.slot ?? task.nodeId ?? '';
   return `${task.serviceAnnotations.name}.${seat}.${task.id}`;
+}
+
+/** CIDR notation; of the allocator, or else what the node gave; empty = none yet */
+export function addressesIn(
+  { networks, status }: Pick<Task, 'networks' | 'status'>,
+  networkId: NetworkId,
+): readonly string[] {
+  const given = networks.find((one) => one.networkId === networkId)?.addresses ?? [];
+  if (given.length > 0) return given;
+  return status.localAddresses
+    .filter((one) => one.networkId === networkId)
+    .map(({ address }) => address);
 }

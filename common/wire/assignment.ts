@@ -17,6 +17,7 @@ import {
 } from '../model/assignment.ts';
 import { asId } from '../model/ids.ts';
 import { endpointModeTable, protocolTable } from './endpoint.ts';
+import { ipamConfigFromProto, ipamConfigToProto } from './network.ts';
 import { encodeObject } from './object.ts';
 import { WireReader } from './reader.ts';
 import {
@@ -25,10 +26,13 @@ import {
   int64,
   intFromProto,
   listFromProto,
+  nullable,
   optionalText,
   text,
   textList,
   textListFromProto,
+  textMap,
+  textMapFromProto,
   uint32,
 } from './scalars.ts';
 import { encodeWith } from './scratch.ts';
@@ -96,6 +100,11 @@ function assignedNetworkToProto(network: AssignedNetwork): skep.AssignedNetwork.
     encrypted: network.encrypted,
     subnet6: text(network.subnet6),
     underlayMtu: uint32(network.underlayMtu, 'network.underlayMtu'),
+    local: nullable(network.local, ({ driverOptions, configFrom, ipam }) => ({
+      driverOptions: textMap(driverOptions),
+      configFrom: text(configFrom),
+      ipam: ipam.map(ipamConfigToProto),
+    })),
   };
 }
 
@@ -114,6 +123,13 @@ function assignedNetworkFromProto(m: skep.AssignedNetwork.$Properties): Assigned
     encrypted: m.encrypted ?? false,
     subnet6: m.subnet6 ?? '',
     underlayMtu: m.underlayMtu ?? 0,
+    local: nullable(m.local, ({ driverOptions, configFrom, ipam }) =>
+      Object.freeze({
+        driverOptions: textMapFromProto(driverOptions),
+        configFrom: configFrom ?? '',
+        ipam: listFromProto(ipam, ipamConfigFromProto),
+      }),
+    ),
   });
 }
 

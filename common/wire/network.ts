@@ -13,7 +13,7 @@ import {
   uint32,
 } from './scalars.ts';
 
-function ipamConfigToProto(config: IpamConfig): skep.IpamConfig.$Properties {
+export function ipamConfigToProto(config: IpamConfig): skep.IpamConfig.$Properties {
   return {
     subnet: text(config.subnet),
     gateway: text(config.gateway),
@@ -22,7 +22,7 @@ function ipamConfigToProto(config: IpamConfig): skep.IpamConfig.$Properties {
   };
 }
 
-function ipamConfigFromProto(m: skep.IpamConfig.$Properties): IpamConfig {
+export function ipamConfigFromProto(m: skep.IpamConfig.$Properties): IpamConfig {
   return Object.freeze({
     subnet: m.subnet ?? '',
     gateway: m.gateway ?? '',
@@ -46,6 +46,8 @@ export function networkSpecToProto(spec: NetworkSpec): skep.NetworkSpec.$Propert
       options: textMap(spec.ipam.options),
       configs: spec.ipam.configs.map(ipamConfigToProto),
     },
+    configOnly: spec.configOnly,
+    configFrom: text(spec.configFrom),
   };
 }
 
@@ -65,6 +67,8 @@ export function networkSpecFromProto(m: skep.NetworkSpec.$Properties): NetworkSp
       options: textMapFromProto(ipam.options),
       configs: listFromProto(ipam.configs, ipamConfigFromProto),
     }),
+    configOnly: m.configOnly ?? false,
+    configFrom: m.configFrom ?? '',
   });
 }
 

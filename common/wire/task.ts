@@ -1,7 +1,13 @@
 /** Task and its observed status. */
 import { skep } from '../../proto/gen/skep.js';
 import { asId, type NodeId } from '../model/ids.ts';
-import type { ContainerStatus, NetworkAttachment, Task, TaskStatus } from '../model/task.ts';
+import type {
+  ContainerStatus,
+  LocalAddress,
+  NetworkAttachment,
+  Task,
+  TaskStatus,
+} from '../model/task.ts';
 import type { DesiredState, TaskState } from '../model/task-state.ts';
 import { logDriverFromProto, logDriverToProto } from './container.ts';
 import {
@@ -72,6 +78,17 @@ function containerStatusFromProto(m: skep.ContainerStatus.$Properties): Containe
   });
 }
 
+function localAddressToProto({ networkId, address }: LocalAddress): skep.LocalAddress.$Properties {
+  return { networkId: text(networkId), address: text(address) };
+}
+
+function localAddressFromProto(m: skep.LocalAddress.$Properties): LocalAddress {
+  return Object.freeze({
+    networkId: asId<LocalAddress['networkId']>(m.networkId ?? ''),
+    address: m.address ?? '',
+  });
+}
+
 export function taskStatusToProto(status: TaskStatus): skep.TaskStatus.$Properties {
   return {
     state: taskStateTable.toProto(status.state),
@@ -80,6 +97,7 @@ export function taskStatusToProto(status: TaskStatus): skep.TaskStatus.$Properti
     err: text(status.err),
     container: nullable(status.container, containerStatusToProto),
     hostPorts: status.hostPorts.map(portConfigToProto),
+    localAddresses: status.localAddresses.map(localAddressToProto),
     appliedAtMs: int64(status.appliedAtMs, 'status.appliedAtMs'),
   };
 }
@@ -92,6 +110,7 @@ export function taskStatusFromProto(m: skep.TaskStatus.$Properties): TaskStatus 
     err: m.err ?? '',
     container: nullable(m.container, containerStatusFromProto),
     hostPorts: listFromProto(m.hostPorts, portConfigFromProto),
+    localAddresses: listFromProto(m.localAddresses, localAddressFromProto),
     appliedAtMs: intFromProto(m.appliedAtMs, 'status.appliedAtMs'),
   });
 }

@@ -4,7 +4,12 @@
  */
 import { DEFAULT_ADDRESS_POOL, DEFAULT_SUBNET_SIZE } from '../../common/model/cluster.ts';
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../common/model/ids.ts';
-import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
+import {
+  type IpamConfig,
+  isIpv6Config,
+  isOverlay,
+  type Network,
+} from '../../common/model/network.ts';
 import { attachmentKey, type Node } from '../../common/model/node.ts';
 import type { Endpoint, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
@@ -25,11 +30,6 @@ export interface AllocatedNetwork {
 export interface ContainerPlace {
   readonly networkId: NetworkId;
   readonly address: string;
-}
-
-/** Networks that other machines of the cluster share; only these have addresses from us. */
-export function isOverlay(network: Network): boolean {
-  return network.spec.driver === 'overlay';
 }
 
 /** Those that addresses are given from: IPv6 ones follow from them. */
@@ -206,7 +206,7 @@ export class AllocationBook {
     // Subnets and ids are in use by whoever holds them, whether we gave them or not.
     for (const { subnet } of ipv4Of(network)) if (subnet !== '') this.subnets.use(subnet);
     if (network.vxlanId !== null) this.vxlanIds.take(network.vxlanId);
-    if (isOverlay(network) && network.vxlanId !== null) this.addNetwork(network);
+    if (isOverlay(network.spec) && network.vxlanId !== null) this.addNetwork(network);
   }
 
   #restoreEndpoint(serviceId: ServiceId, endpoint: Endpoint): void {

@@ -31,7 +31,7 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
       for (const id of change.withdrawn) withdraw(tx, id);
       const task = tx.get('task', change.id);
       if (task?.status.state !== 'new') return;
-      const { container, hostPorts, appliedAtMs } = task.status;
+      const { container, hostPorts, localAddresses, appliedAtMs } = task.status;
       const status: TaskStatus = {
         state: 'pending',
         timestampMs: nowMs,
@@ -39,6 +39,7 @@ export function applyAllocation(tx: WriteTx, change: AllocationChange, nowMs: nu
         err: '',
         container,
         hostPorts,
+        localAddresses,
         appliedAtMs,
       };
       tx.update('task', taskWith(task, { ...change.allocation, status }));

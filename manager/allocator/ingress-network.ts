@@ -22,6 +22,8 @@ export function newIngressNetwork(id: NetworkId): Network {
       ingress: true,
       ipv6: false,
       ipam: { driver: 'default', options: {}, configs: [] },
+      configOnly: false,
+      configFrom: '',
     },
     ipam: [],
     vxlanId: null,

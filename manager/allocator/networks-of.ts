@@ -1,15 +1,16 @@
 /** Which allocated networks a task spec names. */
 import { asId, type NetworkId } from '../../common/model/ids.ts';
+import { isNodeMade, isOverlay, type Network } from '../../common/model/network.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { NetworkAttachmentConfig } from '../../common/model/service.ts';
 import type { ReadView } from '../store/types.ts';
-import { type AllocatedNetwork, type AllocationBook, isOverlay } from './allocation-book.ts';
+import type { AllocatedNetwork, AllocationBook } from './allocation-book.ts';
 import type { Problem } from './problem.ts';
 
 /**
  * The overlay networks of `configs` in their order, without repetition, the ingress network first
- * when `ingress`; or which of them is missing or not set up. Networks of other drivers are left out,
- * and those that each node has by itself: no object in the store, no addresses from us.
+ * when `ingress`; or which of them is missing or not set up. Those whose addresses nodes give are left out
+ * (`nodeMadeNetworks`), and those that each node has by itself: no object in the store.
  */
 export function requireNetworks(
   book: AllocationBook,
@@ -33,10 +34,23 @@ export function requireNetworks(
     }
     const network = view.get('network', id);
     if (!network) return { problem: `network ${target} not found` };
-    if (isOverlay(network)) {
+    if (isOverlay(network.spec)) {
       const obstacle = book.obstacles.get(id);
       return { problem: obstacle ?? `network '${network.spec.name}' has no subnet yet` };
     }
   }
   return [...found.values()];
+}
+
+/** Those of `configs` whose links each node makes itself: a task is in them without an address from here. */
+export function nodeMadeNetworks(
+  view: ReadView,
+  configs: readonly NetworkAttachmentConfig[],
+): Network[] {
+  return configs.flatMap(({ target }) => {
+    const network = isPredefinedNetwork(target)
+      ? undefined
+      : view.get('network', asId<NetworkId>(target));
+    return network && isNodeMade(network.spec) ? [network] : [];
+  });
 }

@@ -9,7 +9,7 @@ import type { NetworkAttachment, Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView } from '../store/types.ts';
 import type { AllocatedNetwork, AllocationBook, ContainerPlace } from './allocation-book.ts';
-import { requireNetworks } from './networks-of.ts';
+import { nodeMadeNetworks, requireNetworks } from './networks-of.ts';
 import { exhausted, publishesIngress } from './plan-endpoint.ts';
 import { isProblem, type Problem } from './problem.ts';
 
@@ -66,6 +66,14 @@ export function planTask(
     }
     attachments.push({ networkId: entry.network.id, addresses, aliases: config?.aliases ?? [] });
   }
+  for (const { id } of nodeMadeNetworks(view, configs)) {
+    const aliases = configs.find(({ target }) => target === id)?.aliases ?? [];
+    attachments.push({ networkId: id, addresses: [], aliases });
+  }
+  // Links are made in this order: what comes first has the way out.
+  const place = ({ networkId }: NetworkAttachment): number =>
+    configs.findIndex(({ target }) => target === networkId);
+  attachments.sort((a, b) => place(a) - place(b));
   book.taskAttachments.set(task.id, attachments);
   return { networks: attachments, endpoint };
 }

@@ -4,9 +4,14 @@ import { isIPv4 } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
-import { type IpamConfig, isIpv6Config, type Network } from '../../common/model/network.ts';
+import {
+  type IpamConfig,
+  isIpv6Config,
+  isOverlay,
+  type Network,
+} from '../../common/model/network.ts';
 import type { Node } from '../../common/model/node.ts';
-import { type AllocationBook, isOverlay } from './allocation-book.ts';
+import type { AllocationBook } from './allocation-book.ts';
 import { contains, formatIpv4, parseIpv4, parseIpv4Subnet, subnetSize } from './cidr.ts';
 import type { Problem } from './problem.ts';
 import { VXLAN_ID_LAST } from './vxlan-id-pool.ts';
@@ -23,7 +28,7 @@ export interface NetworkAllocation {
 
 /** True when the network waits for us. */
 export function needsAllocation(network: Network): boolean {
-  return isOverlay(network) && network.vxlanId === null;
+  return isOverlay(network.spec) && network.vxlanId === null;
 }
 
 /**

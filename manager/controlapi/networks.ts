@@ -2,6 +2,7 @@
 import { BlockList, isIP } from 'node:net';
 import { SkepError } from '../../common/base/errors.ts';
 import { SUBNET6_PREFIX_MAX } from '../../common/base/ipv6.ts';
+import { configNetworkProblem, operatorFieldsProblem } from '../../common/model/config-networks.ts';
 import { type NetworkId, newId } from '../../common/model/ids.ts';
 import { checkName } from '../../common/model/names.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type IpamConfig,
   isEncrypted,
   isIpv6Config,
+  isOverlay,
   MTU_OPTION,
   type Network,
   type NetworkSpec,
@@ -20,6 +22,7 @@ import { isAfter } from '../../common/model/task-state.ts';
 import type { CreateRequest, RemoveRequest } from '../../common/rpc/control-methods.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
 import { requireByRef } from './lookup.ts';
+import { checkNodeMadeSpec } from './node-made-networks.ts';
 import { failed, invalid, notDone } from './refusal.ts';
 import type { WriteEnvironment } from './writes.ts';
 
@@ -177,9 +180,12 @@ export function checkNetworkSpec(spec: NetworkSpec): void {
       `label ${PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users`,
     );
   }
-  if (spec.driver !== 'overlay') {
-    throw notDone(`driver "${spec.driver}": swarm networks other than overlay are`);
+  if (!isOverlay(spec)) {
+    checkNodeMadeSpec(spec);
+    return;
   }
+  const problem = spec.configOnly ? operatorFieldsProblem() : configNetworkProblem(spec);
+  if (problem) throw problem;
   if (spec.ingress && spec.attachable) {
     throw invalid('ingress network cannot be attachable');
   }

@@ -1,12 +1,13 @@
 /** What a service spec names beside itself: networks, secrets, configs, published ports. */
 import { addressProblem } from '../../common/model/fixed-address.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
-import type { Network, NetworkSpec } from '../../common/model/network.ts';
+import { isOverlay, type Network, type NetworkSpec } from '../../common/model/network.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { referenceProblem, referencesOf } from '../../common/model/reference-check.ts';
 import type { NetworkAttachmentConfig, ServiceSpec } from '../../common/model/service.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
 import { requireByRef } from './lookup.ts';
+import { checkPublishable } from './node-made-networks.ts';
 import { invalid, notDone } from './refusal.ts';
 
 /**
@@ -20,6 +21,10 @@ export function resolveReferences(
   serviceId: string | null,
 ): ServiceSpec {
   const networks = resolveNetworks(tx, spec.task.networks);
+  checkPublishable(
+    spec,
+    networks.flatMap(({ target }) => tx.get('network', target)?.spec ?? []),
+  );
   const resolved = { ...spec, task: { ...spec.task, networks } };
   const problem = referenceProblem(tx, resolved, serviceId);
   if (problem) throw problem;
@@ -56,11 +61,12 @@ function resolveNetworks(
 }
 
 /** Throws `invalid-argument` when no task can have its address in this network. */
-export function checkAddresses(
-  { addresses }: NetworkAttachmentConfig,
-  { name, ipam }: NetworkSpec,
-): void {
+export function checkAddresses({ addresses }: NetworkAttachmentConfig, spec: NetworkSpec): void {
+  const { name, ipam } = spec;
   for (const address of addresses) {
+    if (!isOverlay(spec)) {
+      throw invalid(`network ${name}: address ${address}: each node gives the addresses there`);
+    }
     const problem = addressProblem(address, name, ipam.configs);
     if (problem !== null) throw invalid(problem);
   }

@@ -21,11 +21,17 @@ import {
   type ServiceId,
   type TaskId,
 } from '../../common/model/ids.ts';
-import { isEncrypted, MTU_OPTION, type Network, subnet6Of } from '../../common/model/network.ts';
+import {
+  isEncrypted,
+  isNodeMade,
+  MTU_OPTION,
+  type Network,
+  subnet6Of,
+} from '../../common/model/network.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import type { Service } from '../../common/model/service.ts';
-import { type Task, taskName } from '../../common/model/task.ts';
+import { addressesIn, type Task, taskName } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { hostPortOf } from '../../common/rpc/listener.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
@@ -401,16 +407,17 @@ function assignedNetwork(
   dataPathPort: number,
   underlayMtu: number,
 ): AssignedNetwork | null {
+  const { name, driver, internal, ingress, driverOptions, configFrom } = network.spec;
   const ipam = network.ipam[0];
-  if (network.vxlanId === null || !ipam) return null;
-  const { name, driver, internal, ingress, driverOptions } = network.spec;
+  const isLocal = isNodeMade(network.spec);
+  if (!isLocal && (network.vxlanId === null || !ipam)) return null;
   return {
     id: network.id,
     name,
     driver,
-    vxlanId: network.vxlanId,
-    subnet: ipam.subnet,
-    gateway: ipam.gateway,
+    vxlanId: network.vxlanId ?? 0,
+    subnet: ipam?.subnet ?? '',
+    gateway: ipam?.gateway ?? '',
     internal,
     ingress,
     mtu: Number(driverOptions[MTU_OPTION] ?? 0),
@@ -418,6 +425,7 @@ function assignedNetwork(
     encrypted: isEncrypted(network.spec),
     subnet6: subnet6Of(network),
     underlayMtu,
+    local: isLocal ? { driverOptions, configFrom, ipam: network.spec.ipam.configs } : null,
   };
 }
 
@@ -431,7 +439,7 @@ function assignedEndpoint(
   networkId: NetworkId,
 ): AssignedEndpoint | null {
   const seat = task.networks.find((attachment) => attachment.networkId === networkId);
-  const address = seat?.addresses[0];
+  const [address] = addressesIn(task, networkId);
   if (!seat || !address || task.nodeId === null) return null;
   if (isBefore(task.status.state, 'assigned') || isTerminal(task.status.state)) return null;
   const node = view.get('node', task.nodeId);

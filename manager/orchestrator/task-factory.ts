@@ -36,6 +36,7 @@ export function newTask(
       err: '',
       container: null,
       hostPorts: [],
+      localAddresses: [],
       appliedAtMs: 0,
     },
     desiredState,

@@ -18,7 +18,7 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
   const preassigned = task.nodeId !== null;
   if (preassigned && task.nodeId !== decision.nodeId) return false;
   const { nodeId, assignedGenericResources } = decision;
-  const { container, hostPorts, appliedAtMs } = task.status;
+  const { container, hostPorts, localAddresses, appliedAtMs } = task.status;
   const status: TaskStatus = {
     state: 'assigned',
     timestampMs: nowMs,
@@ -28,6 +28,7 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
     err: '',
     container,
     hostPorts,
+    localAddresses,
     appliedAtMs,
   };
   tx.update('task', taskWith(task, { nodeId, assignedGenericResources, status }));

@@ -132,6 +132,7 @@ export function candidateTask(service: Service, id: TaskId, nodeId: NodeId | nul
       err: '',
       container: null,
       hostPorts: [],
+      localAddresses: [],
       appliedAtMs: 0,
     },
     desiredState: 'running',

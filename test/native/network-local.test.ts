@@ -28,6 +28,7 @@ const spec = (options: Record<string, string> = {}): NetworkSpec => ({
   driver: 'bridge',
   driverOptions: { 'com.docker.network.bridge.name': LINK, ...options },
   ...{ internal: false, attachable: false, ingress: false, ipv6: false },
+  ...{ configOnly: false, configFrom: '' },
   ipam: {
     driver: 'default',
     options: {},

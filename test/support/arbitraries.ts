@@ -342,6 +342,9 @@ const task = record<Task>({
       }),
     ),
     hostPorts: someOf(port),
+    localAddresses: someOf(
+      record<Task['status']['localAddresses'][number]>({ networkId: id(), address: text }),
+    ),
     appliedAtMs: integer,
   }),
   desiredState: fc.constantFrom('ready', 'running', 'complete', 'shutdown', 'remove'),
@@ -437,6 +440,8 @@ const network = record<Network>({
       options: textMap,
       configs: someOf(ipam),
     }),
+    configOnly: flag,
+    configFrom: text,
   }),
   ipam: someOf(ipam),
   vxlanId: orNull(uint32),
@@ -547,6 +552,13 @@ export const assignmentArbitraries: {
     encrypted: flag,
     subnet6: text,
     underlayMtu: uint32,
+    local: orNull(
+      record<NonNullable<AssignmentsByKind['network']['local']>>({
+        driverOptions: textMap,
+        configFrom: text,
+        ipam: someOf(ipam),
+      }),
+    ),
   }),
   endpoint: record<AssignmentsByKind['endpoint']>({
     networkId: id(),

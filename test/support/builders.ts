@@ -152,6 +152,7 @@ export function aTaskStatus(overrides: Partial<TaskStatus> = {}): TaskStatus {
     err: '',
     container: null,
     hostPorts: [],
+    localAddresses: [],
     appliedAtMs: 0,
     ...overrides,
   };
@@ -261,6 +262,8 @@ export function aNetworkSpec(overrides: Partial<NetworkSpec> = {}): NetworkSpec 
     ingress: false,
     ipv6: false,
     ipam: { driver: 'default', options: {}, configs: [] },
+    configOnly: false,
+    configFrom: '',
     ...overrides,
   };
 }

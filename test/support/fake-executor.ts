@@ -24,7 +24,7 @@ export class FakeController implements Controller {
   readonly dependencies: Dependencies;
   /** names of moves in the order they were asked for; `!` = aborted */
   readonly calls: string[] = [];
-  seen: Observed = { container: null, hostPorts: [] };
+  seen: Observed = { container: null, hostPorts: [], localAddresses: [] };
   closed = false;
   readonly #held = new Set<ControllerMethod>(['wait']);
   readonly #failures = new Map<ControllerMethod, unknown[]>();

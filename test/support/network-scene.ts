@@ -52,6 +52,7 @@ export function network(
     dataPathPort: 4789,
     encrypted: false,
     subnet6: '',
+    local: null,
     underlayMtu: 0,
     ...options,
   };

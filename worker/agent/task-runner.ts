@@ -171,6 +171,7 @@ export class TaskRunner {
       err,
       container: observed.container,
       hostPorts: observed.hostPorts,
+      localAddresses: observed.localAddresses,
       appliedAtMs: 0,
     };
     this.#options.log.info({ taskId: this.#task.id, to: state, taskErr: err }, 'task transition');

@@ -123,7 +123,7 @@ export class ContainerController implements Controller {
 
   observed(): Observed {
     const state = this.#parts.runtime.get(this.#task.id);
-    if (!state && !this.#exit) return { container: null, hostPorts: [] };
+    if (!state && !this.#exit) return { container: null, hostPorts: [], localAddresses: [] };
     const exit = this.#exit ?? state?.exit ?? null;
     return {
       container: {
@@ -133,6 +133,7 @@ export class ContainerController implements Controller {
         oomKilled: exit?.oomKilled ?? false,
       },
       hostPorts: exit ? [] : this.#hostPorts,
+      localAddresses: [],
     };
   }
 

@@ -10,7 +10,7 @@ import type {
 import type { ConfigId, SecretId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig } from '../../common/model/service.ts';
-import type { ContainerStatus, Task } from '../../common/model/task.ts';
+import type { ContainerStatus, LocalAddress, Task } from '../../common/model/task.ts';
 
 /** Secrets and configs that the manager sent along, held in memory only. */
 export interface Dependencies {
@@ -22,6 +22,7 @@ export interface Dependencies {
 export interface Observed {
   readonly container: ContainerStatus | null;
   readonly hostPorts: readonly PortConfig[];
+  readonly localAddresses: readonly LocalAddress[];
 }
 
 /**

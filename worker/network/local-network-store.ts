@@ -25,7 +25,7 @@ export class LocalNetworkStore {
       const id = name.slice(0, -SUFFIX.length);
       try {
         const read = JSON.parse((await this.#files.read(this.#path(id))) ?? '') as LocalNetwork;
-        if (read.id === id && read.spec.name && read.ipam) networks.push(read);
+        if (read.id === id && read.spec.name && read.ipam) networks.push(whole(read));
         else this.#log.error({ networkId: id }, 'record of network is damaged, it is left alone');
       } catch (err) {
         this.#log.error({ networkId: id, err }, 'record of network is damaged, it is left alone');
@@ -45,4 +45,9 @@ export class LocalNetworkStore {
   #path(id: string): string {
     return join(this.#dir, id + SUFFIX);
   }
+}
+
+/** Records of former releases know nothing of config-only networks. */
+function whole(network: LocalNetwork): LocalNetwork {
+  return { ...network, spec: { ...{ configOnly: false, configFrom: '' }, ...network.spec } };
 }

@@ -4,8 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { SkepError } from '../../common/base/errors.ts';
+import { configNetworkProblem } from '../../common/model/config-networks.ts';
 import { checkName } from '../../common/model/names.ts';
-import { type IpamConfig, MTU_OPTION, type NetworkSpec } from '../../common/model/network.ts';
+import {
+  type IpamConfig,
+  MTU_OPTION,
+  type NetworkSpec,
+  NODE_DRIVERS,
+} from '../../common/model/network.ts';
 import {
   ipv4Number,
   ipv4Text,
@@ -30,10 +36,9 @@ const PREFIX_LENGTH_MAX = 30;
 
 const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'];
 const IPVLAN_MODES = ['l2', 'l3', 'l3s'];
-const LOCAL_DRIVERS = ['bridge', 'macvlan', 'ipvlan'];
 /** What a node says it can do: those that networks are made with, and those of the two that every node has. */
 export const NETWORK_DRIVERS: readonly string[] = [
-  ...LOCAL_DRIVERS,
+  ...NODE_DRIVERS,
   'host',
   'null',
   'overlay',
@@ -79,6 +84,7 @@ export const DEFAULT_BRIDGE: LocalNetwork = {
     driverOptions: { [`${BRIDGE_OPTION}name`]: 'skep0' },
     ...{ internal: false, attachable: false, ingress: false, ipv6: false },
     ipam: { driver: 'default', options: {}, configs: [] },
+    ...{ configOnly: false, configFrom: '' },
   },
   ipam: null,
 };
@@ -99,7 +105,7 @@ export const GATEWAY_NETWORK: LocalNetwork = {
 export const isBuiltIn = ({ id }: Pick<LocalNetwork, 'id'>): boolean =>
   id === DEFAULT_BRIDGE_ID || id === GATEWAY_NETWORK_ID;
 
-export const isLocalDriver = (driver: string): boolean => LOCAL_DRIVERS.includes(driver);
+export const isLocalDriver = (driver: string): boolean => NODE_DRIVERS.includes(driver);
 
 export function deviceOf({ id, spec }: Pick<LocalNetwork, 'id' | 'spec'>): LocalDevice {
   const { driver, driverOptions: options } = spec;
@@ -133,9 +139,13 @@ export function checkLocalSpec(spec: NetworkSpec): void {
     throw new SkepError('permission-denied', words);
   }
   if (!isLocalDriver(spec.driver)) {
-    const known = ['overlay', ...LOCAL_DRIVERS].join(', ');
+    const known = ['overlay', ...NODE_DRIVERS].join(', ');
     throw notDone(`network driver "${spec.driver}" is not supported: there are ${known}`);
   }
+  const problem = configNetworkProblem(spec);
+  if (problem) throw problem;
+  if (spec.configOnly) throw notDone('ConfigOnly: config-only networks are not supported');
+  if (spec.configFrom !== '') throw notDone('ConfigFrom: config-only networks are not supported');
   if (spec.ingress) throw invalid('ingress network must be of driver overlay');
   if (spec.ipv6) throw notDone(`EnableIPv6: networks of driver ${spec.driver} have IPv4 only`);
   checkOptions(spec);

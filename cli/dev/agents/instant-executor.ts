@@ -53,9 +53,13 @@ class InstantController implements Controller {
 
   /** As long as that of a real container, so that statuses have their size. */
   observed(): Observed {
-    if (!this.#started) return { container: null, hostPorts: [] };
+    if (!this.#started) return { container: null, hostPorts: [], localAddresses: [] };
     const containerId = this.#task.id.padEnd(64, '0');
-    return { container: { containerId, pid: 1, exitCode: 0, oomKilled: false }, hostPorts: [] };
+    return {
+      container: { containerId, pid: 1, exitCode: 0, oomKilled: false },
+      hostPorts: [],
+      localAddresses: [],
+    };
   }
 
   close(): void {}

@@ -21,6 +21,9 @@ export interface NetworkCreateJson {
   readonly Attachable?: boolean;
   readonly Ingress?: boolean;
   readonly EnableIPv6?: boolean;
+  readonly Scope?: string;
+  readonly ConfigOnly?: boolean;
+  readonly ConfigFrom?: { readonly Network: string };
   readonly IPAM?: IpamJson;
   readonly Options?: LabelsJson;
   readonly Labels?: LabelsJson;

@@ -36,7 +36,7 @@ export function localNetworkToJson(
   const { spec, createdAtMs, ipam } = network;
   const device = deviceOf(network);
   return row(
-    { id: apiId, name: spec.name, driver: spec.driver },
+    { id: apiId, name: spec.name, driver: spec.configOnly ? 'null' : spec.driver },
     {
       Created: isoTime(createdAtMs),
       IPAM: {
@@ -46,6 +46,8 @@ export function localNetworkToJson(
       },
       Internal: spec.internal,
       Attachable: spec.attachable,
+      ConfigFrom: { Network: spec.configFrom },
+      ConfigOnly: spec.configOnly,
       Containers: membersToJson(members),
       Options: {
         ...(isBuiltIn(network) && device.kind === 'bridge'

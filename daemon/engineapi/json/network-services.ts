@@ -2,7 +2,7 @@
 import { containerIdOf } from '../../../common/model/container-id.ts';
 import type { Network } from '../../../common/model/network.ts';
 import type { Service } from '../../../common/model/service.ts';
-import { type Task, taskName } from '../../../common/model/task.ts';
+import { addressesIn, type Task, taskName } from '../../../common/model/task.ts';
 import type { ReadView } from '../../../manager/store/types.ts';
 import { endpointId } from './local-network.ts';
 import { ipv6Of } from './network.ts';
@@ -58,7 +58,7 @@ function serviceToJson(
       : [],
     LocalLBIndex: 0, // IPVS has such a number
     Tasks: tasks.map((task) => {
-      const address = task.networks.find(({ networkId }) => networkId === id)?.addresses[0];
+      const address = addressesIn(task, id)[0];
       return {
         Name: taskName(task),
         EndpointID: endpointId(containerIdOf(task.id), id),

@@ -11,8 +11,6 @@ import { isoTime } from './common.ts';
 import type { JsonReader } from './reader.ts';
 
 export function networkSpecFromJson(json: JsonReader): NetworkSpec {
-  json.refuse('ConfigOnly', 'config-only networks are not done yet');
-  json.object('ConfigFrom').refuse('Network', 'config-only networks are not done yet');
   const ipam = json.object('IPAM');
   const driver = json.string('Driver', 'bridge');
   const scope = json.string('Scope');
@@ -41,6 +39,8 @@ export function networkSpecFromJson(json: JsonReader): NetworkSpec {
         reserved: config.stringMap('AuxiliaryAddresses'),
       })),
     },
+    configOnly: json.boolean('ConfigOnly'),
+    configFrom: json.object('ConfigFrom').string('Network'),
   };
 }
 
@@ -70,8 +70,8 @@ export function networkToJson(network: Network, containers: object = {}): object
     Internal: spec.internal,
     Attachable: spec.attachable,
     Ingress: spec.ingress,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
+    ConfigFrom: { Network: spec.configFrom },
+    ConfigOnly: spec.configOnly,
     Containers: containers,
     Options: {
       ...spec.driverOptions,

@@ -1,6 +1,6 @@
 /** Tasks: our model as Docker's JSON. */
 import type { Network } from '../../../common/model/network.ts';
-import type { Task, TaskStatus } from '../../../common/model/task.ts';
+import { addressesIn, type Task, type TaskStatus } from '../../../common/model/task.ts';
 import { isoTime } from './common.ts';
 import { ipv6Of, networkToJson } from './network.ts';
 import { genericToJson, portToJson, taskSpecToJson } from './service.ts';
@@ -22,9 +22,10 @@ export function taskToJson(task: Task, networkOf: (id: string) => Network | unde
     DesiredState: task.desiredState,
     ...some('AssignedGenericResources', task.assignedGenericResources.map(genericToJson)),
     ...(task.jobIteration === null ? {} : { JobIteration: { Index: task.jobIteration } }),
-    NetworksAttachments: task.networks.flatMap(({ networkId, addresses }) => {
+    NetworksAttachments: task.networks.flatMap(({ networkId }) => {
       const network = networkOf(networkId);
       if (!network) return [];
+      const addresses = addressesIn(task, networkId);
       const all = [...addresses, ...ipv6Of(network, addresses)];
       return [{ Network: attachedNetworkToJson(network), Addresses: all }];
     }),
@@ -65,6 +66,7 @@ function attachedNetworkToJson(network: Network): object {
       ...some('Ingress', spec.ingress),
       ...some('Internal', spec.internal),
       ...some('Attachable', spec.attachable),
+      ...(spec.configFrom !== '' && { ConfigFrom: { Network: spec.configFrom } }),
       Scope: 'swarm',
     },
     DriverState: {

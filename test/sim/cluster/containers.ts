@@ -203,7 +203,8 @@ class SimController implements Controller {
 
   observed(): Observed {
     const container = this.#container;
-    if (!container && this.#exitCode === null) return { container: null, hostPorts: [] };
+    if (!container && this.#exitCode === null)
+      return { container: null, hostPorts: [], localAddresses: [] };
     const ended = container?.state !== 'running' && container?.state !== 'created';
     const ports = this.#task.endpoint?.ports ?? [];
     return {
@@ -213,6 +214,7 @@ class SimController implements Controller {
         exitCode: this.#exitCode ?? container?.exitCode ?? 0,
         oomKilled: false,
       },
+      localAddresses: [],
       hostPorts: ended ? [] : ports.filter(({ publishMode }) => publishMode === 'host'),
     };
   }

@@ -258,7 +258,7 @@ describe('task manager', () => {
     const before = await started();
     const hostPorts = [aPort({ publishedPort: 80, publishMode: 'host' })];
     before.executor.onController = (controller) => {
-      controller.seen = { container: null, hostPorts };
+      controller.seen = { container: null, localAddresses: [], hostPorts };
     };
     const task = assigned();
     await before.manager.apply([set(task)], true);

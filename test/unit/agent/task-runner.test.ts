@@ -76,6 +76,7 @@ describe('task runner', () => {
     const it = scene('assigned', 'running', (controller) => {
       controller.seen = {
         container: { containerId: 'c', pid: 7, exitCode: 0, oomKilled: false },
+        localAddresses: [],
         hostPorts: [aPort({ publishedPort: 80, publishMode: 'host' })],
       };
     });

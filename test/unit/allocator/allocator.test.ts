@@ -154,7 +154,7 @@ describe('allocator', () => {
     expect((await network({ driverOptions })).vxlanId).toBeNull(); // in use
   });
 
-  test.each(['host', 'bridge', 'none'])('leaves networks of driver %s alone', async (driver) => {
+  test.each(['host', 'none'])('leaves networks of driver %s alone', async (driver) => {
     const local = await network({ driver });
     expect([local.vxlanId, local.ipam]).toEqual([null, []]);
     const web = await service({ task: on(local) });
@@ -537,6 +537,33 @@ describe('allocator', () => {
   test('tasks that nobody wants any more get nothing', async () => {
     const web = await service({});
     expect((await task(web, { desiredState: 'remove' })).status.state).toBe('new');
+  });
+
+  test('in a network that each node makes itself a task has its place and no address, a service no VIP', async () => {
+    const [mv, overlay] = [
+      await network({ driver: 'macvlan', configFrom: 'conf' }),
+      await network(),
+    ];
+    expect(mv).toMatchObject({ ipam: [], vxlanId: null });
+    const made = await service({
+      task: on(mv, overlay),
+      endpoint: { mode: 'vip', ports: [aPort({ publishedPort: 8080 })] },
+    });
+    expect(made.endpoint?.virtualIps.map(({ networkId }) => networkId)).toEqual([
+      ingress().id,
+      overlay.id,
+    ]);
+    const { networks, status } = await task(made);
+    expect(status.state).toBe('pending');
+    expect(networks).toMatchObject([
+      { networkId: ingress().id },
+      { networkId: mv.id, addresses: [], aliases: ['db'] },
+      { networkId: overlay.id, aliases: ['db'] },
+    ]);
+    // A new leader takes it up as it is.
+    await allocator.stop();
+    await lead();
+    expect((await task(made)).networks[1]).toEqual(networks[1]);
   });
 
   test('2,000 tasks are allocated, each with an address of its own', async () => {

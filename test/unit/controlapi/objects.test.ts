@@ -61,7 +61,6 @@ const BAD_NETWORKS: BadNetwork[] = [
     'permission-denied',
     'com.docker.swarm.predefined',
   ],
-  ['another driver', aNetworkSpec({ driver: 'macvlan' }), 'unimplemented', 'driver "macvlan"'],
   [
     'ingress and attachable',
     aNetworkSpec({ ingress: true, attachable: true }),

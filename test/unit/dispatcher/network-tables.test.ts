@@ -127,6 +127,37 @@ describe('network tables', () => {
     expect(changes).toMatchObject(encrypted ? [{ item: { encryptionKey: 'other' } }] : []);
   });
 
+  test('of a network that each node makes itself nodes know what it is made of, and tasks by the addresses that nodes gave', async () => {
+    const test = await scene();
+    const driverOptions = { 'com.docker.network.bridge.enable_icc': 'false' };
+    const [{ id }] = (await test.create(
+      'network',
+      aNetwork({
+        spec: aNetworkSpec({ driver: 'macvlan', driverOptions, configFrom: 'conf' }),
+      }),
+    )) as [Network];
+    const [node] = (await test.create('node', aNode())) as [Node];
+    const seats = { networks: [{ networkId: id, addresses: [], aliases: ['db'] }] };
+    const status = aTaskStatus({ state: 'starting' });
+    const [task] = (await test.create('task', aTask({ nodeId: node.id, ...seats, status }))) as [
+      Task,
+    ];
+    const { tables, write } = await followed(test);
+    expect(tables.items(id)).toMatchObject([
+      {
+        item: {
+          ...{ driver: 'macvlan', vxlanId: 0, subnet: '', gateway: '' },
+          local: { driverOptions, configFrom: 'conf', ipam: [] },
+        },
+      },
+    ]);
+    const localAddresses = [{ networkId: id, address: '192.168.7.9/24' }];
+    const running = { ...status, state: 'running' as const, localAddresses };
+    expect(await write((tx) => tx.update('task', { ...task, status: running }))).toMatchObject([
+      { kind: 'endpoint', item: { address: '192.168.7.9', aliases: ['db'], serving: true } },
+    ]);
+  });
+
   test('with the first node that is chosen as a gateway the others are none, until the last', async () => {
     const test = await scene();
     const network = aNetwork({ spec: aNetworkSpec({ ingress: true }), vxlanId: 4445 });

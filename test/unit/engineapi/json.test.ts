@@ -207,7 +207,6 @@ describe('specs from clients', () => {
   test.each([
     [{ Scope: 'local', Driver: 'overlay' }, 'Scope is not supported'],
     [{ EnableIPv4: false }, 'EnableIPv4: networks without IPv4 are not done yet'],
-    [{ ConfigOnly: true }, 'ConfigOnly is not supported'],
   ])('of networks, too: %j', (body, message) => {
     expect(() => networkSpecFromJson(sent(body))).toThrow(
       expect.objectContaining({

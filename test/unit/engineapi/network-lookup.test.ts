@@ -136,6 +136,20 @@ describe('of the networks of a node and of its cluster', () => {
     await expect(taken).rejects.toMatchObject({ code: 'name-conflict' });
   });
 
+  test('a network of a driver that nodes have is the cluster’s where that is asked for', async () => {
+    const body = { Name: 'mv', Driver: 'macvlan', ConfigFrom: { Network: 'conf' } };
+    expect(await call('POST /networks/create', '', body)).toMatchObject({ Id: 'made mv' });
+    await call('POST /networks/create', '', { ...body, Name: 'ofall', Scope: 'swarm' });
+    expect(await call('GET /networks/:id', 'ofall')).toMatchObject({
+      ...{ Scope: 'swarm', Driver: 'macvlan', ConfigFrom: { Network: 'conf' } },
+    });
+    const bridge = { Name: 'br', Driver: 'bridge', Scope: 'swarm', Options: { colour: 'red' } };
+    await expect(call('POST /networks/create', '', bridge)).rejects.toMatchObject({
+      code: 'unimplemented',
+      message: expect.stringContaining('driver option "colour"'),
+    });
+  });
+
   test('a node’s own by its whole name is found without a leader', async () => {
     const control = { listNetworks: () => Promise.reject(new Error('nobody leads')) };
     const manager = { control, store: it.store };

@@ -444,6 +444,7 @@ describe('wait', () => {
         oomKilled: exit.oomKilled ?? false,
       },
       hostPorts: [],
+      localAddresses: [],
     });
   });
 

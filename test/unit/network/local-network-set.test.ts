@@ -13,6 +13,7 @@ const aNetwork = (third: number): LocalNetwork => ({
     ...{ name: `net${third}`, labels: {}, driver: 'bridge', driverOptions: {} },
     ...{ internal: false, attachable: false, ingress: false, ipv6: false },
     ipam: { driver: 'default', options: {}, configs: [] },
+    ...{ configOnly: false, configFrom: '' },
   },
   ipam: { subnet: `10.9.${third}.0/24`, gateway: `10.9.${third}.1`, range: '', reserved: {} },
 });

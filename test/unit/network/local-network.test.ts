@@ -19,6 +19,7 @@ function aSpec(overrides: Partial<NetworkSpec> = {}): NetworkSpec {
     ingress: false,
     ipv6: false,
     ipam: { driver: 'default', options: {}, configs: [] },
+    ...{ configOnly: false, configFrom: '' },
     ...overrides,
   };
 }
