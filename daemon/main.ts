@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 /** The skepd process: makes the clock and the dice, starts the daemon, ends it on signals. */
 import { readFileSync } from 'node:fs';
-import { type EventLoopUtilization, performance } from 'node:perf_hooks';
-import { getHeapStatistics } from 'node:v8';
 import { SystemClock } from '../common/base/clock.ts';
 import { describeError } from '../common/base/errors.ts';
-import { createLogger } from '../common/base/log.ts';
+import { createLogger, type Logger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
 import { releaseFreed } from '../worker/memory.ts';
@@ -13,6 +11,7 @@ import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
 import { parseDockerd } from './dockerd-options.ts';
 import { findGroupId } from './groups.ts';
+import { collectHeap } from './heap-collection.ts';
 import { MemoryTrim } from './memory-trim.ts';
 import { type DaemonOptions, parseInvocation } from './options.ts';
 import { writePidFile } from './pid-file.ts';
@@ -63,7 +62,7 @@ async function serve(options: DaemonOptions, pidFile: string | null): Promise<vo
       process.exit(1);
     },
   });
-  const trim = memoryTrim(clock);
+  const trim = memoryTrim(clock, log);
   const end = async (): Promise<void> => {
     trim.stop();
     await daemon.stop();
@@ -86,19 +85,18 @@ async function serve(options: DaemonOptions, pidFile: string | null): Promise<vo
   trim.start();
 }
 
-function memoryTrim(clock: SystemClock): MemoryTrim {
-  let last: EventLoopUtilization | undefined;
+function memoryTrim(clock: SystemClock, log: Logger): MemoryTrim {
   return new MemoryTrim({
     clock,
-    utilization: () => {
-      const now = performance.eventLoopUtilization();
-      const { utilization } = performance.eventLoopUtilization(now, last);
-      last = now;
-      return utilization;
+    cpuMicros: () => {
+      const { user, system } = process.cpuUsage();
+      return user + system;
     },
-    heapBytes: () => getHeapStatistics().total_heap_size,
-    collect: globalThis.gc ? () => void globalThis.gc?.() : null, // bin/skepd asks for it
+    residentBytes: () => process.memoryUsage.rss(),
+    heapUsedBytes: () => process.memoryUsage().heapUsed,
+    collect: collectHeap,
     releaseFreed,
+    onFailure: (err) => log.warn({ err }, 'memory not given back'),
   });
 }
 

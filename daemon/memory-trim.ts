@@ -1,50 +1,55 @@
 /**
- * Gives back what a daemon no longer needs once it rests: V8 collects when it allocates, so that one with
- * nothing to do keeps what its start took, some 25 MB. Knows nothing of what the daemon does.
+ * Gives back what a daemon no longer needs once it rests: V8 collects when it allocates, and keeps the space
+ * that a busy time needed, so that one with nothing to do holds some 30 MB for nothing. Knows nothing of what
+ * the daemon does.
  */
 import type { Clock, Timer } from '../common/base/clock.ts';
 
 const LOOK_MS = 1_000;
 /** So many in a row at rest: now. */
 const RESTED_LOOKS = 3;
-/** Busier than this share of the time: not now. */
-const REST_UTILIZATION = 0.05;
-/** A collection stops everything for a millisecond per 1.5 MB: not where that would be felt. */
-const HEAP_BYTES_MAX = 64 << 20;
-/** After a collection the heap has to grow by so much before the next is worth it. */
+/** More of a processor than this: not now. */
+const REST_CPU_SHARE = 0.05;
+/** To collect stops everything for 2 to 3 ms per MB in use: not where that would be felt. */
+const HEAP_USED_BYTES_MAX = 64 << 20;
+/** After it gave back the process has to grow by so much before it is worth it again. */
 const GROWN_BYTES_MIN = 8 << 20;
-/** The space of young objects is given back by a collection that finds it empty: the one after. */
-const COLLECTIONS = 4;
 
 export interface MemoryTrimParts {
   readonly clock: Clock;
-  /** share of the time since the last call in which this process was at work, 0 to 1 */
-  readonly utilization: () => number;
-  /** bytes that V8 holds, used or not */
-  readonly heapBytes: () => number;
-  /** null: this process was started without a way to collect */
-  readonly collect: (() => void) | null;
+  /** microseconds of processor time that this process has used */
+  readonly cpuMicros: () => number;
+  /** bytes of the machine's memory that this process holds */
+  readonly residentBytes: () => number;
+  /** bytes of V8's objects, dead ones that are not collected yet among them */
+  readonly heapUsedBytes: () => number;
+  /** has V8 collect, and keep no more room than what is left needs */
+  readonly collect: () => Promise<void>;
   /** of the C library, to the kernel */
   readonly releaseFreed: () => void;
+  /** it could not collect; it will try no more */
+  readonly onFailure: (err: unknown) => void;
 }
 
 /** Lifecycle: constructed, `start`, `stop`. */
 export class MemoryTrim {
   readonly #parts: MemoryTrimParts;
   #timer: Timer | null = null;
-  /** collections that are still due; 0: nothing to do until the heap has grown */
-  #due = COLLECTIONS;
   /** looks in a row that found it at rest */
   #rested = 0;
-  /** of the heap after the last collection */
-  #leftBytes = 0;
+  /** at the last look */
+  #cpuMicros = 0;
+  #lookMs = 0;
+  /** the least that was held since it gave back; null: it never did */
+  #leftBytes: number | null = null;
+  #giving = false;
 
   constructor(parts: MemoryTrimParts) {
     this.#parts = parts;
   }
 
   start(): void {
-    if (this.#parts.collect === null) return;
+    this.#noteTime();
     this.#timer = this.#parts.clock.setPeriodic(LOOK_MS, () => this.#look());
   }
 
@@ -55,13 +60,36 @@ export class MemoryTrim {
   }
 
   #look(): void {
-    const { utilization, heapBytes, collect, releaseFreed } = this.#parts;
-    this.#rested = utilization() < REST_UTILIZATION ? this.#rested + 1 : 0;
-    if (this.#due === 0 && heapBytes() > this.#leftBytes + GROWN_BYTES_MIN) this.#due = COLLECTIONS;
-    if (this.#rested < RESTED_LOOKS || this.#due === 0 || heapBytes() > HEAP_BYTES_MAX) return;
-    collect?.();
+    if (this.#giving) return;
+    this.#rested = this.#noteTime() < REST_CPU_SHARE ? this.#rested + 1 : 0;
+    const held = this.#parts.residentBytes();
+    if (this.#leftBytes !== null) this.#leftBytes = Math.min(this.#leftBytes, held);
+    if (this.#rested < RESTED_LOOKS) return;
+    if (this.#leftBytes !== null && held <= this.#leftBytes + GROWN_BYTES_MIN) return;
+    this.#giving = true;
+    this.#giveBack()
+      .catch((err: unknown) => {
+        this.stop();
+        this.#parts.onFailure(err);
+      })
+      .finally(() => {
+        this.#giving = false;
+      });
+  }
+
+  async #giveBack(): Promise<void> {
+    const { residentBytes, heapUsedBytes, collect, releaseFreed } = this.#parts;
+    if (heapUsedBytes() <= HEAP_USED_BYTES_MAX) await collect();
     releaseFreed();
-    this.#due--;
-    this.#leftBytes = heapBytes();
+    this.#leftBytes = residentBytes();
+  }
+
+  /** @returns what this process used of a processor since the last call, 1: all of one */
+  #noteTime(): number {
+    const [micros, nowMs] = [this.#parts.cpuMicros(), this.#parts.clock.monotonicMs()];
+    const share = (micros - this.#cpuMicros) / 1_000 / (nowMs - this.#lookMs);
+    this.#cpuMicros = micros;
+    this.#lookMs = nowMs;
+    return share;
   }
 }

@@ -4,80 +4,118 @@ import { FakeClock } from '../../support/fake-clock.ts';
 
 const MIB = 1 << 20;
 
-function scene() {
+function scene(collect: () => Promise<void> = async () => {}) {
   const clock = new FakeClock();
-  const now = { utilization: 0, heapBytes: 60 * MIB, collections: 0, released: 0 };
+  const now = {
+    ...{ cpuShare: 0, residentBytes: 110 * MIB, heapUsedBytes: 30 * MIB },
+    ...{ collections: 0, released: 0, failures: [] as unknown[] },
+  };
+  const cpu = { micros: 0, atMs: 0 };
   const trim = new MemoryTrim({
     clock,
-    utilization: () => now.utilization,
-    heapBytes: () => now.heapBytes,
-    collect: () => {
-      now.collections++;
-      now.heapBytes = Math.max(30 * MIB, now.heapBytes - 10 * MIB);
+    cpuMicros: () => {
+      cpu.micros += (clock.monotonicMs() - cpu.atMs) * 1_000 * now.cpuShare;
+      cpu.atMs = clock.monotonicMs();
+      return cpu.micros;
     },
-    releaseFreed: () => now.released++,
+    residentBytes: () => now.residentBytes,
+    heapUsedBytes: () => now.heapUsedBytes,
+    collect: async () => {
+      now.collections++;
+      await collect();
+    },
+    releaseFreed: () => {
+      now.released++;
+      now.residentBytes = 80 * MIB;
+    },
+    onFailure: (err) => now.failures.push(err),
   });
   trim.start();
   return { clock, now, trim };
 }
 
 describe('giving memory back', () => {
-  test('a daemon at rest collects four times, and then no more', async () => {
+  test('a daemon at rest collects once, and then no more', async () => {
     const { clock, now } = scene();
     await clock.advance(60_000);
-    expect(now).toMatchObject({ collections: 4, released: 4, heapBytes: 30 * MIB });
+    expect(now).toMatchObject({ collections: 1, released: 1, residentBytes: 80 * MIB });
   });
 
-  test('after 3 s of rest, one each second', async () => {
+  test('after 3 s of rest', async () => {
     const { clock, now } = scene();
+    await clock.advance(1_999);
+    now.cpuShare = 1;
+    await clock.advance(1);
+    now.cpuShare = 0.06;
+    await clock.advance(1_000);
+    now.cpuShare = 0;
     await clock.advance(2_999);
     expect(now.collections).toBe(0);
     await clock.advance(1);
     expect(now.collections).toBe(1);
-    now.utilization = 0.06;
-    await clock.advance(1_000);
-    now.utilization = 0;
-    await clock.advance(2_000);
-    expect(now.collections).toBe(1);
-    await clock.advance(3_000);
-    expect(now.collections).toBe(4);
   });
 
   test('one that works is left alone until it rests', async () => {
     const { clock, now } = scene();
-    now.utilization = 0.06;
+    now.cpuShare = 0.06;
     await clock.advance(60_000);
     expect(now.collections).toBe(0);
-    now.utilization = 0.04;
-    await clock.advance(60_000);
-    expect(now.collections).toBe(4);
+    now.cpuShare = 0.04;
+    await clock.advance(3_000);
+    expect(now.collections).toBe(1);
   });
 
-  test('a heap that has grown by 8 MiB is collected anew', async () => {
+  test('one that has grown by 8 MiB gives back anew', async () => {
     const { clock, now } = scene();
-    await clock.advance(60_000);
-    now.heapBytes = 38 * MIB;
-    await clock.advance(60_000);
-    expect(now.collections).toBe(4);
-    now.heapBytes = 38 * MIB + 1;
-    await clock.advance(60_000);
-    expect(now.collections).toBe(8);
+    await clock.advance(10_000);
+    now.residentBytes = 88 * MIB;
+    await clock.advance(10_000);
+    expect(now.collections).toBe(1);
+    now.residentBytes++;
+    await clock.advance(10_000);
+    expect(now).toMatchObject({ collections: 2, residentBytes: 80 * MIB });
   });
 
-  test('a large heap is not stopped for', async () => {
+  test('it has grown from the least that it held since', async () => {
     const { clock, now } = scene();
-    now.heapBytes = 65 * MIB;
+    await clock.advance(10_000);
+    now.residentBytes = 70 * MIB;
+    await clock.advance(1_000);
+    now.residentBytes = 78 * MIB + 1;
+    await clock.advance(10_000);
+    expect(now.collections).toBe(2);
+  });
+
+  test('a large heap is not stopped for; what is free outside of it is given back', async () => {
+    const { clock, now } = scene();
+    now.heapUsedBytes = 64 * MIB + 1;
     await clock.advance(60_000);
-    expect(now.collections).toBe(0);
+    expect(now).toMatchObject({ collections: 0, released: 1 });
+  });
+
+  test('while it collects it does not begin again', async () => {
+    let done = (): void => {};
+    const { clock, now } = scene(() => new Promise((resolve) => (done = resolve)));
+    await clock.advance(10_000);
+    expect(now).toMatchObject({ collections: 1, released: 0 });
+    done();
+    await clock.advance(10_000);
+    expect(now).toMatchObject({ collections: 1, released: 1 });
+  });
+
+  test('a failure is told once', async () => {
+    const { clock, now } = scene(() => Promise.reject(new Error('no inspector')));
+    await clock.advance(60_000);
+    expect(now).toMatchObject({ collections: 1, released: 0 });
+    expect(now.failures).toEqual([new Error('no inspector')]);
+    expect(clock.pending).toBe(0);
   });
 
   test('it ends when told to', async () => {
     const { clock, now, trim } = scene();
-    await clock.advance(3_000);
-    expect(now.collections).toBe(1);
     trim.stop();
     trim.stop();
     await clock.advance(60_000);
-    expect(now.collections).toBe(1);
+    expect(now.collections).toBe(0);
   });
 });
