@@ -11,11 +11,13 @@ import { RecordStore } from '../../worker/containers/record-store.ts';
 import { hostFacts } from '../../worker/executor/host-facts.ts';
 import { DEFAULT_NODE_SETTINGS } from '../../worker/executor/node-settings.ts';
 import { ContainerNetworks } from '../../worker/network/container-networks.ts';
+import { DnsAsker } from '../../worker/network/dns-asker.ts';
 import { DnsForwarder } from '../../worker/network/dns-forwarder.ts';
 import { Ipv4Forwarding } from '../../worker/network/ipv4-forwarding.ts';
 import { LocalNetworkStore } from '../../worker/network/local-network-store.ts';
 import { LocalNetworks } from '../../worker/network/local-networks.ts';
 import { LocalPorts } from '../../worker/network/local-ports.ts';
+import { RESOLVER_TIMEOUT_MS } from '../../worker/network/name-check.ts';
 import { aContainerSpec } from './builders.ts';
 import { type NodePlace, type NodeRooms, type OnStep, openRooms, watched } from './node-rooms.ts';
 
@@ -85,6 +87,7 @@ export async function openPlainNode(
     local,
     cluster: () => null,
     forwarder: new DnsForwarder(common.clock, common.random),
+    asker: new DnsAsker(common.clock, common.random, RESOLVER_TIMEOUT_MS),
     upstreamNameservers: () => [],
     ...common,
   });
@@ -115,6 +118,7 @@ export async function openPlainNode(
       driver: 'bridge',
       driverOptions: { 'com.docker.network.bridge.name': LINK },
       ...{ internal: false, attachable: false, ingress: false, ipv6: false },
+      ...{ configOnly: false, configFrom: '' },
       ipam: {
         driver: 'default',
         options: {},
