@@ -7,18 +7,14 @@ import https from 'node:https';
 import type { Readable } from 'node:stream';
 import { HttpProxyAgent } from 'http-proxy-agent';
 import { HttpsProxyAgent } from 'https-proxy-agent';
-import type { Clock, Timer } from '../../common/base/clock.ts';
+import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { AskedPauses } from './asked-pauses.ts';
 import { connectionError, isUntrusted, unknownAuthority } from './registry-errors.ts';
 import type { ProxyRules } from './registry-settings.ts';
 import { issuerOf, TlsContexts } from './registry-tls.ts';
+import { watchRequest, watchResponse } from './request-watch.ts';
 
-/** Longest wait for a response's headers after the request was sent, ms. */
-const HEADERS_TIMEOUT_MS = 30_000;
-/** Longest silence inside a body, either way, ms. */
-const IDLE_TIMEOUT_MS = 60_000;
-const IDLE_CHECK_MS = 5_000;
 const REDIRECTS_MAX = 5;
 const SOCKETS_MAX = 8;
 
@@ -189,7 +185,7 @@ export class RegistryEndpoint {
         }),
       };
       const request = (isTls ? https : http).request(url, settings);
-      const watch = watchRequest(clock, request);
+      const watch = watchRequest(clock, request, sizeOf(body));
       const connected = (): void => {
         this.#connectedAtMs = clock.monotonicMs();
       };
@@ -203,7 +199,7 @@ export class RegistryEndpoint {
       });
       request.on('response', (response) => {
         watch.cancel();
-        watchIdle(clock, response);
+        watchResponse(clock, response);
         resolve(response);
       });
       if (typeof body === 'object') feed(body, request);
@@ -269,42 +265,13 @@ function lengthOf({ body, method }: RequestOptions): Record<string, string> {
   return {};
 }
 
+function sizeOf(body: RequestOptions['body']): number {
+  return typeof body === 'object' ? body.sizeBytes : Buffer.byteLength(body ?? '');
+}
+
 function feed(body: RequestBody, request: http.ClientRequest): void {
   const source = body.open();
   source.once('error', (err) => request.destroy(err));
   request.once('close', () => source.destroy());
   source.pipe(request);
-}
-
-/** Fails a request whose body does not move, or that is not answered after it was sent. */
-function watchRequest(clock: Clock, request: http.ClientRequest): Timer {
-  let sentBytes = -1;
-  let lastMs = clock.monotonicMs();
-  const watch = clock.setPeriodic(IDLE_CHECK_MS, () => {
-    const bytes = request.socket?.bytesWritten ?? 0;
-    const limitMs = request.writableFinished ? HEADERS_TIMEOUT_MS : IDLE_TIMEOUT_MS;
-    if (bytes !== sentBytes) {
-      sentBytes = bytes;
-      lastMs = clock.monotonicMs();
-    } else if (clock.monotonicMs() - lastMs >= limitMs) {
-      request.destroy(new SkepError('deadline-exceeded', `no answer in ${limitMs} ms`));
-    }
-  });
-  return watch;
-}
-
-/** Ends a body on which nothing moves: a half-open connection would be waited for for ever. */
-function watchIdle(clock: Clock, response: http.IncomingMessage): void {
-  let lastMs = clock.monotonicMs();
-  let seenBytes = -1;
-  const watch = clock.setPeriodic(IDLE_CHECK_MS, () => {
-    const bytes = response.socket?.bytesRead ?? 0;
-    if (bytes !== seenBytes || response.isPaused()) {
-      seenBytes = bytes;
-      lastMs = clock.monotonicMs();
-    } else if (clock.monotonicMs() - lastMs > IDLE_TIMEOUT_MS) {
-      response.destroy(new SkepError('deadline-exceeded', `no data for ${IDLE_TIMEOUT_MS} ms`));
-    }
-  });
-  response.once('close', () => watch.cancel());
 }
