@@ -1,63 +1,72 @@
-/** Five nodes of a cluster, three of them managers, that pull one image at once: how often is each blob served? */
+/** Five daemons in a cluster, three of them managers, that pull one image at once from Debian's docker-registry: how often does
+ * that give each blob, by its own access log? */
 import { join } from 'node:path';
-import { SystemClock } from '../../common/base/clock.ts';
-import { silentLogger } from '../../common/base/log.ts';
-import { IdentityHolder } from '../../common/pki/identity.ts';
-import { RpcClientPool } from '../../common/rpc/pool.ts';
-import { RpcServer } from '../../common/rpc/server.ts';
-import { FaultyRegistry } from '../../test/support/faulty-registry.ts';
-import { TestAuthority } from '../../test/support/identities.ts';
-import { sha256 } from '../../test/support/image-builder.ts';
-import { noTokens } from '../../test/support/no-tokens.ts';
-import { serveImages } from '../../worker/images/blob-service.ts';
-import type { ClusterPeers, ImageStore } from '../../worker/images/image-store.ts';
-import { temporaryDirectory } from '../support/cleanup.ts';
-import { figure } from '../support/report.ts';
-import { openStore } from './store.ts';
+import { EngineClient } from '../../cli/client/engine-client.ts';
+import { FaultProxy } from '../../test/support/fault-proxy.ts';
+import { buildBusyboxImage } from '../../test/support/image-builder.ts';
+import { push, startRegistry } from '../../test/support/image-registry.ts';
+import { runProgram, temporaryDirectory } from '../support/cleanup.ts';
+import { figure, say } from '../support/report.ts';
+import { until } from '../support/wait.ts';
+import { missingPeers } from './peers.ts';
 
-const ROLES = ['manager', 'manager', 'manager', 'worker', 'worker'] as const;
-const clock = new SystemClock();
+const MANAGERS = 3;
+const WORKERS = 2;
+/** All development clusters' bridges lie in it. */
+const SUBNETS = '172.30.0.0/16';
+/** Of a layer, so that the nodes' pulls overlap. */
+const LAYER_BYTES = 20_000_000;
 
 export async function sharing(): Promise<void> {
-  const dir = temporaryDirectory('sharing');
-  const registry = new FaultyRegistry();
-  await registry.start();
-  const authority = await TestAuthority.create(clock.wallMs());
-  const managers: string[] = [];
-  const stores: ImageStore[] = [];
-  for (const [i, role] of ROLES.entries()) {
-    const nodeId = `node-${i}`;
-    const credentials = new IdentityHolder(await authority.identity(role, nodeId));
-    const onFailure = (err: unknown): never => {
-      throw err;
-    };
-    const parts = { credentials, clock, logger: silentLogger, onFailure, isBlocked: () => false };
-    const server = new RpcServer(parts);
-    await server.listen('127.0.0.1', 0);
-    const pool = new RpcClientPool({ credentials, clock });
-    const images = await openStore(join(dir, nodeId));
-    const peers: ClusterPeers = {
-      managers: async () => managers,
-      self: server.address,
-      isManager: role === 'manager',
-      requireManager: () => {},
-      manager: (address) => pool.client(address),
-      node: (id, address) => pool.client(address, { nodeId: id }),
-      wantedImages: async () => null,
-      exchangeToken: noTokens,
-      holders: () => [],
-    };
-    images.joined(peers);
-    serveImages(server, images, () => peers);
-    if (role === 'manager') managers.push(server.address);
-    stores.push(images);
+  const missing = missingPeers();
+  if (missing !== null) {
+    say(missing);
+    return;
   }
-  const name = `${registry.host}/app@${sha256(registry.manifest)}`;
-  await Promise.all(stores.map((store) => store.pull(name, null)));
-  const served = [registry.blobUrl, `/v2/app/blobs/${sha256(registry.config)}`].map(
-    (url) => registry.requests.filter((one) => one === url).length,
-  );
-  figure('blob_served_times', Math.max(...served));
-  for (const store of stores) await store.stop();
-  await registry.stop();
+  const dir = temporaryDirectory('sharing');
+  const registry = await startRegistry({ dir: join(dir, 'registry') });
+  const door = new FaultProxy(registry.host);
+  const name = `bench${process.pid}`;
+  const dev = (...args: readonly string[]) => runProgram('bin/skep', ['dev', ...args]);
+  try {
+    const sizes = ['--managers', `${MANAGERS}`, '--workers', `${WORKERS}`];
+    const insecure = ['--insecure-registry', SUBNETS];
+    const up = await dev('up', '--name', name, ...sizes, ...insecure, '--json');
+    const [first] = (JSON.parse(up) as { hosts: { address: string; socket: string }[] }).hosts;
+    await door.start(first!.address.replace(/\.\d+$/, '.1'));
+    const outTar = join(dir, 'image.tar');
+    const files = { data: Buffer.alloc(LAYER_BYTES, 'not all the same. ') };
+    buildBusyboxImage({ name: 'app:1', outTar, cmd: ['sleep', '1000000'], files });
+    push(registry, outTar, 'app:1');
+    await runEverywhere(`unix://${first!.socket}`, `${door.host}/app:1`);
+    figure('blob_served_times', Math.max(...registry.blobsServed('app').values()));
+  } finally {
+    await dev('down', '--name', name);
+    await door.stop();
+    await registry.stop();
+  }
+}
+
+/** Resolves when a task of the image runs on each node. */
+async function runEverywhere(endpoint: string, image: string): Promise<void> {
+  const client = new EngineClient(endpoint);
+  try {
+    await client.serviceCreate({
+      Name: 'app',
+      Mode: { Global: {} },
+      TaskTemplate: { ContainerSpec: { Image: image } },
+    });
+    await until(
+      'a task runs on each node',
+      async () => {
+        const tasks = await client.tasks({ service: ['app'] });
+        return (
+          tasks.filter(({ Status }) => Status.State === 'running').length === MANAGERS + WORKERS
+        );
+      },
+      { limitMs: 60_000 },
+    );
+  } finally {
+    client.close();
+  }
 }

@@ -11,7 +11,7 @@ import type { StoreOperations } from './store-process.ts';
 
 const ROUNDS = 3;
 
-export function newStoreProcess(): HelperProcess<StoreOperations> {
+function newStoreProcess(): HelperProcess<StoreOperations> {
   return new HelperProcess(fileURLToPath(new URL('./store-process.js', import.meta.url)));
 }
 
@@ -22,16 +22,14 @@ export async function unpack(): Promise<void> {
   const store = newStoreProcess();
   const ours: number[] = [];
   const theirs: number[] = [];
-  const lags: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const own = join(dir, 'own');
-    const cost = await store.ask('unpack', {
+    const ms = await store.ask('unpack', {
       blobPath: layer.path,
       diffId: layer.diffId,
       targetDir: own,
     });
-    ours.push(cost.ms);
-    lags.push(cost.lagMs);
+    ours.push(ms);
     rmSync(own, { recursive: true });
     const tar = join(dir, 'tar');
     mkdirSync(tar);
@@ -39,8 +37,7 @@ export async function unpack(): Promise<void> {
     await runProgram('tar', ['-xzf', layer.path, '-C', tar]);
     theirs.push(performance.now() - beganMs);
     rmSync(tar, { recursive: true });
-    say(`unpack ${cost.ms.toFixed(0)} ms, tar ${theirs.at(-1)!.toFixed(0)} ms`);
+    say(`unpack ${ms.toFixed(0)} ms, tar ${theirs.at(-1)!.toFixed(0)} ms`);
   }
   figure('unpack_vs_tar_ratio', median(ours) / median(theirs));
-  figure('unpack_lag_ms', Math.max(...lags));
 }

@@ -1,4 +1,4 @@
-/** An HTTP proxy on loopback that leads every CONNECT to one place, whatever host was asked for. */
+/** An HTTP proxy that leads every CONNECT to one place, whatever host was asked for. */
 import http from 'node:http';
 import { connect, type Socket } from 'node:net';
 
@@ -9,19 +9,25 @@ export interface ConnectProxy {
   stop(): Promise<void>;
 }
 
-/** @param target `127.0.0.1:port` */
-export async function startProxy(target: string): Promise<ConnectProxy> {
+/**
+ * @param target `127.0.0.1:port`
+ * @param address where it listens
+ */
+export async function startProxy(target: string, address = '127.0.0.1'): Promise<ConnectProxy> {
   const asked: string[] = [];
   const sockets = new Set<Socket>();
   const [host, port] = target.split(':');
   const server = http.createServer((request, response) => {
     asked.push(request.url ?? '');
-    const path = new URL(request.url ?? '').pathname;
-    const onward = http.request({ host, port, path, headers: request.headers }, (answer) => {
+    const { pathname, search } = new URL(request.url ?? '');
+    const path = pathname + search;
+    const { method, headers } = request;
+    const onward = http.request({ host, port, method, path, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 0, answer.headers);
       answer.pipe(response);
     });
-    onward.end();
+    onward.on('error', () => response.destroy());
+    request.pipe(onward);
   });
   server.on('connection', (socket: Socket) => sockets.add(socket));
   server.on('connect', (request, client: Socket) => {
@@ -34,9 +40,9 @@ export async function startProxy(target: string): Promise<ConnectProxy> {
     onward.on('error', () => client.destroy());
     client.on('error', () => onward.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    url: `http://${address}:${(server.address() as { port: number }).port}`,
     asked,
     stop: async () => {
       for (const socket of sockets) socket.destroy();

@@ -3,7 +3,7 @@
  * Ended by its pid; its files live in a folder that the test gives.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { freePort } from './free-port.ts';
@@ -31,8 +31,13 @@ export interface TestRegistryOptions {
 export interface TestRegistry {
   /** `127.0.0.1:<port>` */
   readonly host: string;
+  /** By its own access log: how often each blob of a repository was given, in whole or in part. */
+  blobsServed(repository: string): ReadonlyMap<string, number>;
   stop(): Promise<void>;
 }
+
+/** `... "GET /v2/web/blobs/sha256:0a... HTTP/1.1" 200 ...`, as Apache writes it. */
+const SERVED_BLOB = /"GET \/v2\/(\S+)\/blobs\/(sha256:[0-9a-f]{64}) HTTP\/[\d.]+" 20[06] /g;
 
 /** Resolves when the registry answers. */
 export async function startRegistry(options: TestRegistryOptions): Promise<TestRegistry> {
@@ -41,10 +46,19 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
   mkdirSync(options.dir, { recursive: true });
   writeFileSync(join(options.dir, 'htpasswd'), HTPASSWD);
   writeFileSync(config, JSON.stringify(registryConfig(options, port))); // JSON is YAML
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-  const host = `127.0.0.1:${port}`;
+  const accessLog = join(options.dir, 'access.log');
+  const log = openSync(accessLog, 'w');
+  const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', log, 'ignore'] });
+  closeSync(log);
   await answering(port, child);
-  return { host, stop: () => stop(child) };
+  const blobsServed = (repository: string): Map<string, number> => {
+    const counts = new Map<string, number>();
+    for (const [, name, digest] of readFileSync(accessLog, 'utf8').matchAll(SERVED_BLOB)) {
+      if (name === repository) counts.set(digest!, (counts.get(digest!) ?? 0) + 1);
+    }
+    return counts;
+  };
+  return { host: `127.0.0.1:${port}`, blobsServed, stop: () => stop(child) };
 }
 
 function registryConfig(options: TestRegistryOptions, port: number): object {
