@@ -243,17 +243,26 @@ describe.skipIf(!isRoot || !hasDockerRegistry)('push (needs root, docker-registr
   describe('pulled again', () => {
     const blobs = /\/blobs\/sha256:/;
 
-    /** Pushes an image with a layer of 450 KB, forgets it, and pulls it with this fault in its first big answer. */
-    async function pulledWith(repository: string, fault: Fault): Promise<string> {
+    /**
+     * Pushes an image with a layer of 450 KB, forgets it, and pulls it with this fault in the first answer to such a request.
+     * @param by its tag, else its digest
+     */
+    async function pulledWith(
+      repository: string,
+      fault: Fault,
+      { at = blobs, by = 'tag' }: { at?: RegExp; by?: 'tag' | 'digest' } = {},
+    ): Promise<string> {
       const name = `${proxy.host}/${repository}:1`;
       const id = await load({ name, files: { data: randomText(450_000, repository) } });
       await push(name);
+      const [pinned = ''] = store.get(name)!.repoDigests;
       await store.remove(id, { force: true });
       proxy.requests.length = 0;
       let hits = 0;
       proxy.fault = ({ method, url }) =>
-        method === 'GET' && blobs.test(url) && hits++ === 0 ? fault : null;
-      const outcome = await store.pull(name, null).then((image) => image.id, describeError);
+        method === 'GET' && at.test(url) && hits++ === 0 ? fault : null;
+      const asked = by === 'tag' ? name : pinned;
+      const outcome = await store.pull(asked, null).then((image) => image.id, describeError);
       expect(hits).toBeGreaterThan(0);
       return outcome === id ? 'the same image' : outcome;
     }
@@ -267,9 +276,25 @@ describe.skipIf(!isRoot || !hasDockerRegistry)('push (needs root, docker-registr
       expect(await pulledWith('slow-pull', { kind: 'drip', bytes: 50 })).toBe('the same image');
     });
 
-    test('other bytes than announced are refused', async () => {
-      expect(await pulledWith('spoilt', { kind: 'spoil' })).toContain('the content hashes to');
+    test.each([
+      ['a config', { at: blobs, by: 'tag' }, 'the content hashes to'],
+      ['a manifest by its digest', { at: /\/manifests\//, by: 'digest' }, 'its content hashes to'],
+      ['a manifest by its tag', { at: /\/manifests\//, by: 'tag' }, 'its content hashes to'],
+    ] as const)('%s with other bytes than announced is refused', async (_, where, words) => {
+      const outcome = await pulledWith(`spoilt-${where.by}`, { kind: 'spoil' }, where);
+      expect(outcome).toContain(words);
       expect(store.list()).toEqual([]);
+    });
+
+    test.each([
+      ['a 500', { kind: 'answer', status: 500 }],
+      ['a 429', { kind: 'answer', status: 429, headers: { 'Retry-After': '1' } }],
+      ['a lost answer', { kind: 'lose-answer' }],
+    ] as const)('%s to what is asked for is passed over', async (_, fault) => {
+      const repository = `passed-${'status' in fault ? fault.status : 'lost'}`;
+      for (const at of [/\/manifests\//, blobs]) {
+        expect(await pulledWith(repository, fault, { at })).toBe('the same image');
+      }
     });
   });
 

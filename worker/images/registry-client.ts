@@ -1,12 +1,13 @@
 /**
  * The OCI distribution API of one repository: manifests and blobs, both ways. Verifies nothing but
- * what HTTP says; digests are the business of puller and pusher.
+ * what the answers say of themselves; digests are the business of puller and pusher.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { isSha256Digest } from '../../common/model/image-reference.ts';
 import type { ExchangeToken } from '../../common/model/registry-token.ts';
-import { DOCUMENT_BYTES_MAX } from './content-store.ts';
+import { DOCUMENT_BYTES_MAX, sha256Digest } from './content-store.ts';
 import { MEDIA_TYPES, manifestMediaType } from './image-config.ts';
 import type { BlobName, ImageSource } from './image-source.ts';
 import { type RegistryAuth, RegistryAuthorizer } from './registry-authorizer.ts';
@@ -63,11 +64,21 @@ export class RegistryClient implements ImageSource {
     return this.#endpoint.host;
   }
 
-  /** @param reference a tag or a digest. Rejects with the registry's words. */
+  /**
+   * @param reference a tag or a digest. Rejects with the registry's words, and with `data-loss` when the content is not what
+   * the registry says it is: of a tag nothing else tells.
+   */
   async manifest(reference: string, signal?: AbortSignal): Promise<Buffer> {
     const headers = { Accept: ACCEPT_MANIFEST };
     const response = await this.#send(`manifests/${reference}`, { headers }, [200], signal);
-    return readAll(response, DOCUMENT_BYTES_MAX);
+    const bytes = await readAll(response, DOCUMENT_BYTES_MAX);
+    const named = String(response.headers['docker-content-digest']);
+    const actual = sha256Digest(bytes);
+    if (isSha256Digest(named) && named !== actual) {
+      const words = `the registry calls it ${named}, its content hashes to ${actual}`;
+      throw new SkepError('data-loss', `verify manifest ${reference}: ${words}`);
+    }
+    return bytes;
   }
 
   /**
