@@ -12,7 +12,7 @@ const TEXT_KEYS = [
   'default-runtime',
   ...REGISTRY_TEXT_KEYS,
 ];
-const SWITCH_KEYS = ['tls', 'tlsverify', 'api-read-on-workers'];
+const SWITCH_KEYS = ['tls', 'tlsverify', 'api-read-on-workers', 'api-exec-on-workers'];
 const LIST_KEYS = [
   'host',
   'label',

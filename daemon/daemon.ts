@@ -177,6 +177,7 @@ export class Daemon {
       isRemapped: options.usernsRemap !== '',
       registries: options.registries,
       readOnWorkers: options.apiReadOnWorkers,
+      execOnWorkers: options.apiExecOnWorkers,
       clock,
       random,
       execs,

@@ -37,6 +37,7 @@ export interface DaemonOptions {
   readonly registries: RegistrySettings;
   /** Users of workers may read the cluster: on a manager for others' workers, on a worker through a manager. */
   readonly apiReadOnWorkers: boolean;
+  readonly apiExecOnWorkers: boolean;
   /** null = images are not removed to make room */
   readonly imageWatermarks: Watermarks | null;
   /** `default` or `USER[:GROUP]`: whose subordinate ids containers have; '' = the node's own ids */
@@ -60,6 +61,7 @@ export interface Flags extends TlsFlags, RegistryFlags {
   readonly group?: string;
   readonly socketMode?: string;
   readonly apiReadOnWorkers?: boolean;
+  readonly apiExecOnWorkers?: boolean;
   readonly listenAddr?: string;
   readonly advertiseAddr?: string;
   readonly hostname?: string;
@@ -108,6 +110,11 @@ export async function parseInvocation(
       '--api-read-on-workers [on]',
       'workers answer what only reads the cluster, through managers that have this flag, too',
       switchOf('api-read-on-workers'),
+    )
+    .option(
+      '--api-exec-on-workers [on]',
+      'and run commands in tasks of other nodes likewise: whoever is root on a worker may, then',
+      switchOf('api-exec-on-workers'),
     )
     .option('--listen-addr <ip:port>', 'where the cluster RPC listens (default 0.0.0.0:2377)')
     .option('--advertise-addr <ip>', 'the address that other nodes are told')
@@ -190,7 +197,8 @@ export async function daemonOptions(
     cgroupParent: all.cgroupParent ?? 'skep',
     logLevel: all.logLevel ?? 'info',
     registries: registrySettings(all, env),
-    apiReadOnWorkers: all.apiReadOnWorkers ?? false,
+    apiReadOnWorkers: (all.apiReadOnWorkers || all.apiExecOnWorkers) ?? false,
+    apiExecOnWorkers: all.apiExecOnWorkers ?? false,
     imageWatermarks: watermarksOf(all.imageGc),
     usernsRemap: all.usernsRemap ?? '',
     runtimes: nodeRuntimes({

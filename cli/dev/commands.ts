@@ -66,6 +66,7 @@ function daemonFlags(command: Command): Command {
     )
     .option('--insecure-registry <host>', 'registry that may be reached without TLS', collect)
     .option('--api-read-on-workers', 'workers answer what only reads the cluster')
+    .option('--api-exec-on-workers', 'and run commands in tasks of other nodes')
     .option('--image-gc <high:low[:age]|off>', 'when unused images are removed');
 }
 
@@ -73,6 +74,7 @@ interface DaemonFlags {
   readonly logLevel: string;
   readonly insecureRegistry?: readonly string[];
   readonly apiReadOnWorkers?: boolean;
+  readonly apiExecOnWorkers?: boolean;
   readonly imageGc?: string;
 }
 
@@ -80,6 +82,7 @@ const settingsOf = (flags: DaemonFlags) => ({
   logLevel: flags.logLevel,
   insecureRegistries: flags.insecureRegistry ?? [],
   ...(flags.apiReadOnWorkers && { apiReadOnWorkers: true }),
+  ...(flags.apiExecOnWorkers && { apiExecOnWorkers: true }),
   ...(flags.imageGc !== undefined && { imageGc: flags.imageGc }),
 });
 

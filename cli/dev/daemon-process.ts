@@ -56,6 +56,7 @@ export async function startDaemon(
     ...['--cgroup-parent', host.cgroupParent],
     ...['--log-level', settings.logLevel],
     ...(settings.apiReadOnWorkers ? ['--api-read-on-workers'] : []),
+    ...(settings.apiExecOnWorkers ? ['--api-exec-on-workers'] : []),
     ...(settings.imageGc === undefined ? [] : ['--image-gc', settings.imageGc]),
     ...settings.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
     ...(settings.daemonFlags ?? []),

@@ -27,6 +27,7 @@ export interface DaemonSettings {
   readonly insecureRegistries: readonly string[];
   /** of the daemons; absent in the plans of earlier releases */
   readonly apiReadOnWorkers?: boolean;
+  readonly apiExecOnWorkers?: boolean;
   readonly imageGc?: string;
   /** any others, as they are given to `skepd` */
   readonly daemonFlags?: readonly string[];
@@ -126,6 +127,7 @@ export function planCluster(request: PlanRequest): ClusterPlan {
       logLevel: request.logLevel,
       insecureRegistries: request.insecureRegistries,
       ...(request.apiReadOnWorkers && { apiReadOnWorkers: true }),
+      ...(request.apiExecOnWorkers && { apiExecOnWorkers: true }),
       ...(request.imageGc !== undefined && { imageGc: request.imageGc }),
       ...(request.daemonFlags && { daemonFlags: request.daemonFlags }),
     },

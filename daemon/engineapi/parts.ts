@@ -47,6 +47,8 @@ export interface RouteParts {
   readonly isRemapped: boolean;
   /** On a worker a manager answers what only reads the cluster. */
   readonly readOnWorkers: boolean;
+  /** And what concerns processes of tasks; not without `readOnWorkers`. */
+  readonly execOnWorkers: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly execs: Execs;

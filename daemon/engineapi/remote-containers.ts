@@ -8,13 +8,16 @@ import { containerStartOfExec } from './exec-id.ts';
 import { forward } from './forward.ts';
 import type { RequestContext } from './http-context.ts';
 import type { Routes } from './server.ts';
+import { type FarProcesses, isAboutProcesses } from './worker-execs.ts';
 
 export interface RemoteRoutesOptions {
-  /** Of the manager here; null when there is none: a worker knows its own containers alone. */
+  /** Of the manager here; null when there is none. */
   readonly remote: () => Pick<RemoteContainers, 'find' | 'connect'> | null;
   /** Throw `not-found` for what this node has not. */
   readonly requireContainer: (reference: string) => unknown;
   readonly requireExec: (id: string) => unknown;
+  /** on a worker that may ask, who knows of processes elsewhere */
+  readonly far?: FarProcesses | null;
 }
 
 export const CONTAINER_LIST = '/containers/json';
@@ -38,8 +41,12 @@ export function withRemoteContainers(routes: Routes, options: RemoteRoutesOption
       }
       routes.add(method, path, async (context) => {
         const id = context.param('id');
-        const container = isHere(options, subject, id) ? null : remoteOf(options, subject, id);
-        await (container === null ? handler(context) : passOn(options, context, container));
+        if (isHere(options, subject, id)) return handler(context);
+        if (isAboutProcesses(method, path) && options.far?.isAsked()) {
+          return options.far.passOn(context);
+        }
+        const container = remoteOf(options, subject, id);
+        return container === null ? handler(context) : passOn(options, context, container);
       });
     },
   };

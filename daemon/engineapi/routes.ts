@@ -30,7 +30,8 @@ import { addSwarmRoutes } from './swarm.ts';
 import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
-import { onlyClusterReads, withWorkerReads } from './worker-reads.ts';
+import { onlyProcessesOfTasks, requireTask, withLeave } from './worker-execs.ts';
+import { onlyClusterReads, passOn, withWorkerReads } from './worker-reads.ts';
 
 export function addRoutes(bare: Routes, parts: RouteParts): void {
   const { worker, swarm, clock, execs, events } = parts;
@@ -61,6 +62,13 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
     remote: () => swarm.manager?.containers ?? null,
     requireContainer: (reference) => worker.containers.require(reference),
     requireExec: (id) => execs.require(id),
+    far:
+      workerReads && parts.execOnWorkers
+        ? {
+            isAsked: workerReads.isWorker,
+            passOn: (context) => passOn(context, workerReads),
+          }
+        : null,
   });
   addRoutesOfContainers(anywhere, parts, { swarm, clock });
   addImageRoutes(routes, { images: worker.images, swarm, clock });
@@ -87,6 +95,21 @@ export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
   addNetworkRoutes(reads, parts, { limit: 'swarm', workerReads: null });
   addSecretRoutes(reads, parts);
   addConfigRoutes(reads, parts);
+  addProcessRoutesForWorkers(routes, parts);
+}
+
+/** Of tasks, on whatever node they are. */
+function addProcessRoutesForWorkers(routes: Routes, parts: RouteParts): void {
+  const { worker, execs, swarm, execOnWorkers } = parts;
+  const containerOf = (reference: string) => worker.containers.require(reference);
+  const containerOfExec = (id: string) => containerOf(execs.require(id).containerId);
+  const anywhere = withRemoteContainers(withLeave(routes, execOnWorkers), {
+    remote: () => swarm.manager?.containers ?? null,
+    requireContainer: (reference) => requireTask(containerOf(reference)),
+    requireExec: (id) => requireTask(containerOfExec(id)),
+  });
+  const ofTasks = onlyProcessesOfTasks(anywhere, { containerOf, containerOfExec });
+  addRoutesOfContainers(ofTasks, parts, null);
 }
 
 type ContainerParts = Pick<

@@ -370,6 +370,7 @@ export interface ClusterRequest {
   readonly insecureRegistries?: readonly string[];
   /** default no */
   readonly apiReadOnWorkers?: boolean;
+  readonly apiExecOnWorkers?: boolean;
   /** of the daemons: `HIGH:LOW:AGE` */
   readonly imageGc?: string;
   /** more flags of the daemons */
@@ -385,7 +386,10 @@ export async function startCluster(prefix: string, request: ClusterRequest): Pro
   const sizes = ['--managers', `${request.managers}`, '--workers', `${request.workers}`];
   const level = ['--log-level', request.logLevel ?? 'info'];
   const insecure = (request.insecureRegistries ?? []).flatMap((r) => ['--insecure-registry', r]);
-  const reads = request.apiReadOnWorkers ? ['--api-read-on-workers'] : [];
+  const reads = [
+    ...(request.apiReadOnWorkers ? ['--api-read-on-workers'] : []),
+    ...(request.apiExecOnWorkers ? ['--api-exec-on-workers'] : []),
+  ];
   const imageGc = request.imageGc === undefined ? [] : ['--image-gc', request.imageGc];
   const flags = [...sizes, ...level, ...insecure, ...reads, ...imageGc];
   const argv = [SKEP, 'dev', 'up', '--name', name, ...flags, '--json'];
