@@ -1,7 +1,7 @@
 /** `.env` files of the Compose format: quotes, comments, `export`, variables in values. */
-import { SkepError } from '../../common/base/errors.ts';
 import type { Environment } from './files.ts';
 import { interpolate } from './interpolate.ts';
+import { problemAt, SourceText, StackFileError } from './problems.ts';
 
 const HEAD = /[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*(?:[=:][ \t]*)?/y;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
@@ -9,21 +9,21 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 /**
  * `KEY=value`, `KEY='as it is'`, `KEY="with \n and $VARS"`; quoted values may go over several lines;
  * `#` after a blank begins a comment. Variables are those of `env`, then of the lines above. A key
- * alone takes the value of `env`, or is dropped. Throws `invalid-argument` with the line.
+ * alone takes the value of `env`, or is dropped. Throws `StackFileError` with the place.
  */
 export function parseDotenv(text: string, path: string, env: Environment): [string, string][] {
   const found = new Map<string, string>();
   const source = text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
   let at = 0;
-  const fail = (rule: string): never => {
-    const line = source.slice(0, at).split('\n').length;
-    throw new SkepError('invalid-argument', `${path}:${line}: ${rule}`);
+  const fail = (start: number, end: number, rule: string): never => {
+    const place = { source: new SourceText(path, source), start, end };
+    throw new StackFileError([problemAt(place, rule)]);
   };
-  const expand = (value: string): string => {
+  const expand = (value: string, start: number, end: number): string => {
     try {
       return interpolate(value, { ...Object.fromEntries(found), ...env });
     } catch (err) {
-      return fail((err as Error).message);
+      return fail(start, end, (err as Error).message);
     }
   };
   while (at < source.length) {
@@ -35,12 +35,16 @@ export function parseDotenv(text: string, path: string, env: Environment): [stri
     }
     HEAD.lastIndex = at;
     const head = HEAD.exec(source);
-    if (!head) return fail(`'${line.trim()}' is no variable: expected KEY=VALUE`);
+    if (!head) {
+      const first = at + line.search(/\S/);
+      const rule = `'${line.trim()}' is no variable: expected KEY=VALUE`;
+      return fail(first, first + line.trim().length, rule);
+    }
     const key = head[1]!;
     const hasValue = /[=:][ \t]*$/.test(head[0]);
     const start = at + head[0].length;
     if (!hasValue && source.slice(start, lineEnd).trim() !== '') {
-      return fail(`variable '${key}' is not followed by "="`);
+      return fail(start, start + 1, `variable '${key}' is not followed by "="`);
     }
     const quote = source[start];
     if (!hasValue) {
@@ -49,16 +53,16 @@ export function parseDotenv(text: string, path: string, env: Environment): [stri
       at = lineEnd + 1;
     } else if (quote === '"' || quote === "'") {
       const end = closingQuote(source, start);
-      if (end < 0) return fail(`the value of '${key}' has no closing ${quote}`);
+      if (end < 0) return fail(start, lineEnd, `the value of '${key}' has no closing ${quote}`);
       const inner = source.slice(start + 1, end);
-      found.set(key, quote === "'" ? inner : expand(unescapeQuoted(inner)));
+      found.set(key, quote === "'" ? inner : expand(unescapeQuoted(inner), start, end + 1));
       at = endOfLine(source, end) + 1;
     } else {
       const raw = source
         .slice(start, lineEnd)
         .replace(/(^|\s)#.*$/, '')
         .trim();
-      found.set(key, expand(raw));
+      found.set(key, expand(raw, start, start + raw.length));
       at = lineEnd + 1;
     }
   }

@@ -1,28 +1,29 @@
 /** Files of environment variables, and the parts of specs that flags and stack files share. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { UlimitJson } from '../../common/model/engine-json/container-spec.ts';
+import { problemAt, SourceText, StackFileError } from './problems.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Lines `KEY=VALUE`; blank ones and those that begin with `#` are skipped; no quotes. A key alone
- * takes the client's value, or is dropped. Throws `invalid-argument` with the line number.
+ * takes the client's value, or is dropped. Throws `StackFileError` with the place.
  */
 export function parseEnvFile(text: string, path: string, env: Environment): [string, string][] {
   const out: [string, string][] = [];
-  for (const [index, raw] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .entries()) {
+  const source = text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
+  let next = 0;
+  for (const raw of source.split('\n')) {
+    const start = next + raw.length - raw.trimStart().length;
+    next += raw.length + 1;
     const line = raw.trimStart();
     if (line === '' || line.startsWith('#')) continue;
     const at = line.indexOf('=');
     const key = at < 0 ? line.trimEnd() : line.slice(0, at);
     if (key === '' || /\s/.test(key)) {
-      throw new SkepError(
-        'invalid-argument',
-        `${path}:${index + 1}: variable '${key}' has white space or no name`,
-      );
+      const place = { source: new SourceText(path, source), start, end: start + key.length };
+      const rule = `variable '${key}' has white space or no name`;
+      throw new StackFileError([problemAt(place, rule)]);
     }
     const value = at < 0 ? env[key] : line.slice(at + 1);
     if (value !== undefined) out.push([key, value]);

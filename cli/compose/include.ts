@@ -3,10 +3,11 @@
  * merged: a name that both declare otherwise is a mistake.
  */
 import { dirname } from 'node:path';
-import { SkepError } from '../../common/base/errors.ts';
+
 import { absolutePath } from './conform.ts';
 import type { Environment } from './files.ts';
 import { environmentWith, type LoadContext, type ProjectFiles } from './load-context.ts';
+import { StackFileError } from './problems.ts';
 import {
   type MapEntry,
   type MapValue,
@@ -95,8 +96,8 @@ function includedEnv(
     const text = context.readIfThere(path);
     return text === undefined ? env : environmentWith([{ path, text }], env);
   } catch (err) {
-    if (!(err instanceof SkepError)) throw err;
-    context.findings.problem(item.place, err.message);
+    if (!(err instanceof StackFileError)) throw err;
+    context.findings.problems.push(...err.problems);
     return env;
   }
 }

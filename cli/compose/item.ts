@@ -4,7 +4,7 @@
  * mean. Knows no keys.
  */
 import { describeError, SkepError } from '../../common/base/errors.ts';
-import { nearestWord, type Place } from './problems.ts';
+import { nearestWord, type Place, StackFileError } from './problems.ts';
 import {
   childPath,
   type Findings,
@@ -142,11 +142,15 @@ export class Item {
     return this.attempt(() => parse(text));
   }
 
-  /** What `work` returns; its refusal is a problem here. */
+  /** What `work` returns; its refusal is a problem here, that of a file which it reads is one there. */
   attempt<T>(work: () => T): T | undefined {
     try {
       return work();
     } catch (err) {
+      if (err instanceof StackFileError) {
+        this.#state.findings.problems.push(...err.problems);
+        return undefined;
+      }
       if (!(err instanceof SkepError)) throw err;
       this.problem(`${this.path}: ${describeError(err)}`);
       return undefined;

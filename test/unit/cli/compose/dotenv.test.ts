@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseDotenv } from '../../../../cli/compose/dotenv.ts';
+import { lintStack } from '../../../../cli/compose/load-stack.ts';
+import { stackRequestOf } from '../../../support/stack-files.ts';
 
 const parse = (text: string) =>
   Object.fromEntries(parseDotenv(text, '.env', { HOME: '/home/me', GIVEN: 'given' }));
@@ -28,11 +30,32 @@ describe('.env files', () => {
   ])('%j', (text, expected) => expect(parse(text)).toEqual(expected));
 
   test.each([
-    ['A=1\n=2\n', /^\.env:2: '=2' is no variable: expected KEY=VALUE$/],
-    ['A B\n', /^\.env:1: variable 'A' is not followed by "="$/],
-    ['A=1\n\nB="x\n', /^\.env:3: the value of 'B' has no closing "$/],
-    ['A=\u0024{B:?give it}\n', /^\.env:1: required variable B is missing a value: give it$/],
-  ])('%j is refused', (text, expected) => {
-    expect(() => parse(text)).toThrow(expected);
+    ['A=1\n  =2 \n', 2, 3, "'=2' is no variable: expected KEY=VALUE", '  =2 ', '  ^^'],
+    ['A B\r\n', 1, 3, `variable 'A' is not followed by "="`, 'A B', '  ^'],
+    ['A=1\n\nB="x\n', 3, 3, `the value of 'B' has no closing "`, 'B="x', '  ^^'],
+    [
+      'X=1\nA= \u0024{B:?give it} # c\n',
+      ...[2, 4, 'required variable B is missing a value: give it'],
+      ...['A= \u0024{B:?give it} # c', '   ^^^^^^^^^^^^^'],
+    ],
+  ] as [string, number, number, string, string, string][])(
+    '%j is refused at its place',
+    (text, line, column, rule, shown, caret) => {
+      expect(() => parse(text)).toThrow(
+        `.env:${line}:${column}: ${rule}\n  ${line} | ${shown}\n    | ${caret}`,
+      );
+    },
+  );
+
+  test('of a service is refused there, not in the stack file', () => {
+    const text = 'services: {a: {image: a, env_file: [{path: a.env, format: dotenv}, b.env]}}\n';
+    const files = { 'f.yml': text, 'a.env': 'A="x\n', 'b.env': 'A=1\nB C=2\n' };
+    const { problems } = lintStack(stackRequestOf({ files }));
+    expect(
+      problems.map(({ source, line, column, message }) => [source.path, line, column, message]),
+    ).toEqual([
+      [expect.stringMatching(/a\.env$/), 1, 3, `the value of 'A' has no closing "`],
+      [expect.stringMatching(/b\.env$/), 2, 1, "variable 'B C' has white space or no name"],
+    ]);
   });
 });

@@ -61,6 +61,10 @@ const SPLINTERS = [
   'x-a: 1\n',
 ];
 
+/** `SKEP_PROOFS=full` looks into many more. */
+const RUNS = process.env['SKEP_PROOFS'] === 'full' ? 20_000 : 120;
+const LIMIT_MS = Math.max(30_000, RUNS * 100);
+
 const edit = fc.record({
   at: fc.nat(SEED_FILE.length),
   remove: fc.nat(12),
@@ -116,13 +120,15 @@ test('the file that is changed below is a good one', () => {
   expect(() => check(SEED_FILE)).not.toThrow();
 });
 
-test('whatever a file holds, it is loaded or its mistakes are told with places', () => {
+test('whatever a file holds, it is loaded or its mistakes are told with places', {
+  timeout: LIMIT_MS,
+}, () => {
   fc.assert(
     fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => check(apply(edits))),
-    { numRuns: 120 },
+    { numRuns: RUNS },
   );
 });
 
-test('text that is no stack file at all is refused likewise', () => {
-  fc.assert(fc.property(fc.string({ maxLength: 60 }), check), { numRuns: 100 });
+test('text that is no stack file at all is refused likewise', { timeout: LIMIT_MS }, () => {
+  fc.assert(fc.property(fc.string({ maxLength: 60 }), check), { numRuns: RUNS });
 });

@@ -10,6 +10,10 @@ import { plain } from '../../../../cli/compose/tree.ts';
 import { documents } from '../../../support/compose-documents.ts';
 import { stackRequestOf } from '../../../support/stack-files.ts';
 
+/** `SKEP_PROOFS=full` looks into many more. */
+const RUNS = process.env['SKEP_PROOFS'] === 'full' ? 8_000 : 400;
+const LIMIT = { timeout: Math.max(30_000, RUNS * 60) };
+
 const PLAIN = { escapeDollars: true, origins: false };
 
 const request = (text: string, change: Partial<StackRequest> = {}): StackRequest =>
@@ -209,7 +213,7 @@ const stackFiles = fc
   });
 
 describe('load(print(load(f))) is load(f)', () => {
-  test('for texts of every kind', () => {
+  test('for texts of every kind', LIMIT, () => {
     fc.assert(
       fc.property(stackFiles, (text) => {
         const first = loadStack(request(text));
@@ -220,7 +224,7 @@ describe('load(print(load(f))) is load(f)', () => {
         // What is printed once more is the same text.
         expect(printModel(second.model, PLAIN)).toBe(print);
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS / 2 },
     );
   });
 });
@@ -235,7 +239,7 @@ describe('load(print(load(f))) is load(f) over the whole schema', () => {
     expect(printModel(second.model, PLAIN)).toBe(print);
   }
 
-  test('for documents of any keys, whatever their values mean', () => {
+  test('for documents of any keys, whatever their values mean', LIMIT, () => {
     let printed = 0;
     fc.assert(
       fc.property(documents, (document) => {
@@ -250,12 +254,12 @@ describe('load(print(load(f))) is load(f) over the whole schema', () => {
         printed++;
         expectSame(text, '/src');
       }),
-      { numRuns: 400 },
+      { numRuns: RUNS },
     );
     expect(printed).toBeGreaterThan(80);
   });
 
-  test('for parts of the file with every key, as the stack that they are', () => {
+  test('for parts of the file with every key, as the stack that they are', LIMIT, () => {
     let converted = 0;
     fc.assert(
       fc.property(partsOf(parseDocument(everyKey).toJS() as { services: object }), (document) => {
@@ -272,7 +276,7 @@ describe('load(print(load(f))) is load(f) over the whole schema', () => {
         const { stack, model } = loaded;
         expect(loadStack(withFiles(printModel(model, PLAIN), '/elsewhere')).stack).toEqual(stack);
       }),
-      { numRuns: 100 },
+      { numRuns: RUNS / 4 },
     );
     expect(converted).toBeGreaterThan(20);
   });

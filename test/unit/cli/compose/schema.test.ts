@@ -11,6 +11,10 @@ import { Findings } from '../../../../cli/compose/tree.ts';
 import { documents, documentsOf } from '../../../support/compose-documents.ts';
 import { officialSchemas, resolveSchema, type Schema } from '../../../support/compose-schemas.ts';
 
+/** `SKEP_PROOFS=full` looks into many more documents. */
+const TIMES = process.env['SKEP_PROOFS'] === 'full' ? 10 : 1;
+const LIMIT = { timeout: 30_000 * TIMES };
+
 const SCHEMAS = officialSchemas();
 const ABSENT = SCHEMAS.size === 0;
 
@@ -80,7 +84,7 @@ describe.skipIf(ABSENT)('the official schemas (../shared/reference/compose-schem
     expect(shapePaths(STACK_FILE).filter((path) => !known.has(path))).toEqual([]);
   });
 
-  test('what the specification accepts we accept, what it refuses we refuse', () => {
+  test('what the specification accepts we accept, what it refuses we refuse', LIMIT, () => {
     const accepts = specification();
     let accepted = 0;
     let refused = 0;
@@ -94,7 +98,7 @@ describe.skipIf(ABSENT)('the official schemas (../shared/reference/compose-schem
           problems: expected,
         });
       }),
-      { numRuns: 1500 },
+      { numRuns: 1500 * TIMES },
     );
     // A generator that makes one kind only would prove nothing.
     expect(Math.min(accepted, refused)).toBeGreaterThan(200);
@@ -103,6 +107,7 @@ describe.skipIf(ABSENT)('the official schemas (../shared/reference/compose-schem
   // Every version is read as the same format, which has keys that an old one lacks: what that refuses may be taken.
   test.each([...SCHEMAS.keys()].filter((name) => name.startsWith('3.')))(
     '%s: what it accepts we accept',
+    LIMIT,
     (version) => {
       const accepts = validatorOf(SCHEMAS.get(version)!);
       let accepted = 0;
@@ -115,7 +120,7 @@ describe.skipIf(ABSENT)('the official schemas (../shared/reference/compose-schem
           );
           expect({ document, problems }).toEqual({ document, problems: [] });
         }),
-        { numRuns: 150 },
+        { numRuns: 150 * TIMES },
       );
       expect(accepted).toBeGreaterThan(60);
     },
