@@ -321,13 +321,25 @@ function skews(nodes: ClusterFacts['nodes'], tasks: readonly TaskJson[]): Findin
 
 function pathFindings(paths: readonly PathFacts[]): Finding[] {
   const asked = paths.filter(({ answers }) => answers !== null);
+  const deaf = paths.filter(({ isServed }) => !isServed);
+  const shut = deaf.map(({ address, port }) =>
+    warn(
+      'paths',
+      `nobody takes connections at ${address}, ${port}`,
+      `start skepd there, or let ${port} in from the other nodes (firewall)`,
+    ),
+  );
   if (paths.length > 0 && asked.length === 0) {
-    return [warn('paths', 'not tried: the program ping is not there', 'install iputils-ping')];
+    return [
+      ...shut,
+      warn('paths', 'not tried: the program ping is not there', 'install iputils-ping'),
+    ];
   }
   const silent = asked.filter(({ answers }) => !answers).map(({ address }) => address);
   const narrow = asked.filter(({ answers, passesWhole }) => answers && !passesWhole);
   const addresses = narrow.map(({ address }) => address).join(', ');
   return [
+    ...shut,
     ...(silent.length > 0
       ? [
           warn(
@@ -346,8 +358,8 @@ function pathFindings(paths: readonly PathFacts[]): Finding[] {
           ),
         ]
       : []),
-    ...(asked.length > 0 && silent.length + narrow.length === 0
-      ? [ok('paths', `whole packets reach all ${asked.length} other nodes`)]
+    ...(asked.length > 0 && silent.length + narrow.length + deaf.length === 0
+      ? [ok('paths', `whole packets and connections reach all ${asked.length} other nodes`)]
       : []),
   ];
 }

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { networkInterfaces, release } from 'node:os';
 import { dirname } from 'node:path';
 import { parseMountinfo } from '../../common/base/mountinfo.ts';
@@ -52,6 +52,8 @@ export type TrialName =
   | 'nftables';
 
 const PROGRAM_MS = 10_000;
+/** A connection that takes longer counts as none. */
+const CONNECT_MS = 3_000;
 
 /** Each in a network or mount namespace of its own, which ends with the program. */
 const TRIALS: Readonly<Record<TrialName, readonly string[]>> = {
@@ -267,6 +269,16 @@ export interface PathFacts {
   readonly answers: boolean | null;
   /** and to packets of the whole MTU, which may not be divided */
   readonly passesWhole: boolean;
+  /** where all calls of the cluster go, e.g. `2377/tcp` */
+  readonly port: string;
+  /** somebody takes connections there */
+  readonly isServed: boolean;
+}
+
+export interface PathEnd {
+  readonly address: string;
+  /** of the cluster's calls */
+  readonly port: number;
 }
 
 /** IP and ICMP headers. */
@@ -274,22 +286,37 @@ const PING_HEADER_BYTES = 28;
 
 /** @param mtu of this host; null = unknown: no packets of that size are sent */
 export async function probePaths(
-  addresses: readonly string[],
+  ends: readonly PathEnd[],
   mtu: number | null,
   signal: AbortSignal,
 ): Promise<readonly PathFacts[]> {
   return Promise.all(
-    addresses.map(async (address): Promise<PathFacts> => {
+    ends.map(async ({ address, port }): Promise<PathFacts> => {
+      const isServed = await canConnect(address, port);
+      const served = { address, port: `${port}/tcp`, isServed };
       const ping = ['ping', '-c', '2', '-i', '0.2', '-W', '1'];
       const small = await run([...ping, address], signal);
       if (!small.ok) {
         const isMissing = small.words.includes('is not there');
-        return { address, answers: isMissing ? null : false, passesWhole: false };
+        return { ...served, answers: isMissing ? null : false, passesWhole: false };
       }
-      if (mtu === null) return { address, answers: true, passesWhole: true };
+      if (mtu === null) return { ...served, answers: true, passesWhole: true };
       const size = String(mtu - PING_HEADER_BYTES);
       const whole = await run([...ping, '-M', 'do', '-s', size, address], signal);
-      return { address, answers: true, passesWhole: whole.ok };
+      return { ...served, answers: true, passesWhole: whole.ok };
     }),
   );
+}
+
+function canConnect(host: string, port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const end = (isServed: boolean): void => {
+      socket.destroy();
+      done(isServed);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('timeout', () => end(false));
+    socket.once('error', () => end(false));
+  });
 }

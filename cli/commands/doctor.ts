@@ -16,10 +16,11 @@ import {
   UsageError,
 } from './context.ts';
 import { type Finding, judgeCluster, judgeHost, notLookedAt } from './doctor-findings.ts';
-import { probeHost, probePaths } from './doctor-probes.ts';
+import { type PathEnd, probeHost, probePaths } from './doctor-probes.ts';
 
 const DATA_DIR_DEFAULT = '/var/lib/skep';
 const DATA_PATH_PORT_DEFAULT = 4789;
+const CONTROL_PORT_DEFAULT = 2377;
 /** A daemon that is slower counts as one that does not answer. */
 const ANSWER_MS = 10_000;
 
@@ -59,11 +60,23 @@ async function lookHere(
   const folder = dataDir ?? info?.DockerRootDir ?? DATA_DIR_DEFAULT;
   const host = await probeHost(folder, cluster.dataPathPort, signal);
   const own = info?.Swarm.NodeID ?? '';
-  const addresses = cluster.nodes
-    .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
-    .flatMap(({ Status }) => (Status?.Addr ? [Status.Addr] : []));
-  const paths = await probePaths(addresses, host.mtu, signal);
+  const paths = await probePaths(pathEnds(cluster.nodes, own), host.mtu, signal);
   return [...judgeHost(host, info), ...judgeCluster({ ...cluster, paths })];
+}
+
+/** Managers say where they listen; other nodes do as they do. */
+function pathEnds(nodes: readonly NodeJson[], own: string): readonly PathEnd[] {
+  const portOf = ({ ManagerStatus }: NodeJson): number | null => {
+    const [, port] = /:(\d+)$/.exec(ManagerStatus?.Addr ?? '') ?? [];
+    return port === undefined ? null : Number(port);
+  };
+  const usual = nodes.map(portOf).find((port) => port !== null) ?? CONTROL_PORT_DEFAULT;
+  return nodes
+    .filter(({ ID, Status }) => ID !== own && Status?.State === 'ready')
+    .flatMap((node) => {
+      const address = node.Status?.Addr ?? '';
+      return address === '' ? [] : [{ address, port: portOf(node) ?? usual }];
+    });
 }
 
 export interface ClusterFacts {

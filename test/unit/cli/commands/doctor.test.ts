@@ -170,7 +170,7 @@ describe('a cluster', () => {
       ...facts,
     });
   const path = (address: string, answers: boolean | null, passesWhole = true): PathFacts => ({
-    ...{ address, answers, passesWhole },
+    ...{ address, answers, passesWhole, port: '2377/tcp', isServed: true },
   });
 
   test('that is whole has no finding but good ones', () => {
@@ -209,6 +209,12 @@ describe('a cluster', () => {
     ['a clock ahead', { tasks: [report('2', 10, 30, 12)] }, 'clock skew', 'the clock of host-2'],
     ['silence', { paths: [path('10.0.0.2', false)] }, 'paths', 'a firewall between'],
     ['a narrow way', { paths: [path('10.0.0.2', true, false)] }, 'paths', 'driver.mtu=N'],
+    [
+      'a shut port',
+      { paths: [{ ...path('10.0.0.2', true), isServed: false }] },
+      'paths',
+      'let 2377/tcp in from the other nodes',
+    ],
     ['no ping', { paths: [path('10.0.0.2', null)] }, 'paths', 'iputils-ping'],
   ])('with %s is told what to do', (_, facts, check, remedy) => {
     const bad = judge(facts).filter(({ level }) => level !== 'ok');
