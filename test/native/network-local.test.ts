@@ -1,5 +1,5 @@
 /** Networks of this node alone over restarts of the daemon, in the host's own namespace. Needs root. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,6 +22,17 @@ const NAMESPACES = [`${OWN}-a`, `${OWN}-b`] as const;
 const [A, B] = [`/run/netns/${NAMESPACES[0]}`, `/run/netns/${NAMESPACES[1]}`];
 const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
 
+/** Of packets on bridges: whether they meet the rules of IP. */
+const BRIDGED = ['iptables', 'ip6tables'].map(
+  (name) => `/proc/sys/net/bridge/bridge-nf-call-${name}`,
+);
+/** Of a kernel without the filter there is nothing to choose. */
+const MEETING = existsSync(BRIDGED[0]!) ? ['0', '1'] : [''];
+
+function bridgedMeetRules(value: string): void {
+  if (value !== '') for (const path of BRIDGED) writeFileSync(path, value);
+}
+
 const spec = (options: Record<string, string> = {}): NetworkSpec => ({
   name: 'sktlocal',
   labels: {},
@@ -43,10 +54,16 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
   let made: LocalNetworks[];
   /** of the host, which a daemon changes and leaves */
   let forwarding: string;
+  /** whether packets on bridges meet the rules of IP, both families */
+  let bridgedBefore: string[];
   beforeAll(() => {
     forwarding = readFileSync(FORWARD_FILE, 'utf8');
+    bridgedBefore = BRIDGED.filter(existsSync).map((path) => readFileSync(path, 'utf8'));
   });
-  afterAll(() => writeFileSync(FORWARD_FILE, forwarding));
+  afterAll(() => {
+    writeFileSync(FORWARD_FILE, forwarding);
+    for (const [i, value] of bridgedBefore.entries()) writeFileSync(BRIDGED[i]!, value);
+  });
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-local-'));
     made = [];
@@ -210,18 +227,54 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     }
   });
 
-  test.each([
-    ['that are kept apart do not meet by way of the host either', 'false', '0 packets received'],
-    ['of a network that lets them meet do so', 'true', '1 packets received'],
-  ])('containers %s', async (_what, isLet, words) => {
+  test.each(
+    MEETING.flatMap((values) => [
+      ['that are kept apart do not meet, by way of the host either', 'false', values] as const,
+      ['of a network that lets them meet do so', 'true', values] as const,
+    ]),
+  )('containers %s (%s, %s)', async (_what, isLet, bridged) => {
+    const words = isLet === 'true' ? '1 packets received' : '0 packets received';
+    bridgedMeetRules(bridged);
     const networks = daemon();
     const { id } = await networks.create(spec({ 'com.docker.network.bridge.enable_icc': isLet }));
     const a = await networks.attach('a', A, [endpoint(id)], []);
     const b = await networks.attach('b', B, [endpoint(id)], []);
     const [own = '', address = ''] = [a, b].map(({ seats }) => seats[0]?.address ?? '');
+    const ping = () =>
+      `${spawnSync('nsenter', [`--net=${A}`, 'busybox', 'ping', '-c1', '-W1', address]).stdout}`;
+    expect(ping()).toContain(words);
     ip('-n', NAMESPACES[0], 'route', 'add', `${address}/32`, 'via', '10.213.7.1');
     ip('-n', NAMESPACES[1], 'route', 'add', `${own}/32`, 'via', '10.213.7.1');
-    const ping = spawnSync('nsenter', [`--net=${A}`, 'busybox', 'ping', '-c1', '-W1', address]);
-    expect(`${ping.stdout}`).toContain(words);
+    expect(ping()).toContain(words);
   });
+
+  test.each(MEETING.flatMap((values) => [['true', values] as const, ['false', values] as const]))(
+    'a published port answers its own container and its neighbours (icc %s, %s)',
+    async (isLet, bridged) => {
+      bridgedMeetRules(bridged);
+      const networks = daemon();
+      const { id } = await networks.create(spec({ 'com.docker.network.bridge.enable_icc': isLet }));
+      const wish = {
+        protocol: 'tcp',
+        targetPort: 80,
+        hostIp: '',
+        firstHostPort: 0,
+        lastHostPort: 0,
+      };
+      const place = await networks.attach('a', A, [endpoint(id)], [wish as PortWish]);
+      await networks.attach('b', B, [endpoint(id)], []);
+      const script = new URL('../support/network-echo.mjs', import.meta.url).pathname;
+      const server = spawn('nsenter', [`--net=${A}`, process.execPath, script, 'here']);
+      try {
+        const at = `http://10.213.7.1:${place.ports[0]?.hostPort}/`;
+        for (const netns of [A, B]) {
+          const asked = () =>
+            `${spawnSync('nsenter', [`--net=${netns}`, 'curl', '-sS', '-m', '1', at]).stdout}`;
+          await expect.poll(asked, { timeout: 15_000 }).toMatch(/^here /);
+        }
+      } finally {
+        server.kill('SIGKILL');
+      }
+    },
+  );
 });

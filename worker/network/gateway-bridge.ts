@@ -26,6 +26,7 @@ import {
   OWN_NAMESPACE,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { portsApart } from './bridged-packets.ts';
 import type { Difference } from './kernel-facts.ts';
 import { GATEWAY_BRIDGE, gatewayPortName, isGatewayPortName } from './kernel-names.ts';
 import {
@@ -208,7 +209,7 @@ export class GatewayBridge {
     const mtu = this.#mtu;
     if (this.#isDual) await writeNetSysctls(OWN_NAMESPACE, ipv6Settings(GATEWAY_BRIDGE));
     await this.#guard.rebuild();
-    await restorePorts(this.#host, this.#index, seatsOf(ports), { isolated: true, mtu });
+    await restorePorts(this.#host, this.#index, seatsOf(ports), { ...portsApart(true), mtu });
   }
 
   /** How the rules differ that keep ports to their addresses. @param ports link -> address */
@@ -246,7 +247,7 @@ export class GatewayBridge {
     return this.#subnet !== null && overlap(this.#subnet, { address, length: 32 });
   }
 
-  /** Ports are isolated from one another: tasks meet in overlay networks, not here. */
+  /** Ports are apart from one another: tasks meet in overlay networks, not here. */
   async plug(taskId: TaskId, peer: VethEnd, peerSocket: NetlinkSocket): Promise<void> {
     this.#required();
     const port = gatewayPortName(taskId);
@@ -262,7 +263,7 @@ export class GatewayBridge {
         await removeLink(peerSocket, peer.name);
       },
     );
-    await securePort(this.#host, port, mac, { isolated: true });
+    await securePort(this.#host, port, mac, portsApart(true));
   }
 
   async hasPort(taskId: TaskId): Promise<boolean> {

@@ -208,10 +208,11 @@ export class HostRules extends OwnedTable {
     // reach: loopback, and tasks' gateway addresses, which every host gives out alike.
     post(loopback, toInterface(INGRESS_LINK), masquerade());
     post(fromInterface(GATEWAY_BRIDGE), toInterface(INGRESS_LINK), masquerade());
-    // A task that reaches another by the host's address must get its replies back through here.
-    post(fromInterface(GATEWAY_BRIDGE), toInterface(GATEWAY_BRIDGE), masquerade());
     post(loopback, toInterface(GATEWAY_BRIDGE), masquerade());
     if (!this.#gateway) return;
+    // A task that reaches another by the host's address must get its replies back through here. By its source: a packet
+    // that is bridged comes by no link.
+    post(sourceWithin(this.#gateway), toInterface(GATEWAY_BRIDGE), masquerade());
     post(sourceWithin(this.#gateway), toInterface(GATEWAY_BRIDGE, true), masquerade());
   }
 

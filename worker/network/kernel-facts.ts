@@ -61,11 +61,13 @@ export function portWords(port: {
   readonly learning: boolean;
   readonly unicastFlood: boolean;
   readonly isolated: boolean;
+  readonly hairpin?: boolean;
 }): string {
   const words = [
     ...(port.learning ? ['learning'] : []),
     ...(port.unicastFlood ? ['flooded'] : []),
     ...(port.isolated ? ['isolated'] : []),
+    ...(port.hairpin ? ['hairpin'] : []),
   ];
   return words.length > 0 ? words.join(' ') : 'plain';
 }

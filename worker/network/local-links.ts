@@ -15,6 +15,7 @@ import {
   NetlinkSocket,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { portsApart } from './bridged-packets.ts';
 import { compareFacts, type Difference, FACT, factsOf, portWords } from './kernel-facts.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, withNetns } from './legs.ts';
 import { type LocalDevice, macBytes } from './local-network.ts';
@@ -117,7 +118,7 @@ async function plugIntoBridge(
   await makeVeth(host, { name: port, master, mtu, up: true }, peer, inside, () =>
     removeLink(host, port),
   );
-  await securePort(host, port, peer.mac, { isolated: device.isolated });
+  await securePort(host, port, peer.mac, portsApart(device.isolated));
 }
 
 async function plugOnParent(
@@ -261,7 +262,7 @@ export async function bridgeDifferences(
     facts.set(FACT.state(link), 'up');
     facts.set(FACT.mtu(link), `${mtuBytes}`);
     facts.set(FACT.address(link, cidr), 'there');
-    const words = portWords({ learning: false, unicastFlood: false, isolated });
+    const words = portWords({ learning: false, unicastFlood: false, ...portsApart(isolated) });
     for (const { port, mac } of seats) {
       facts.set(FACT.link(port), 'veth');
       facts.set(FACT.state(port), 'up');
@@ -287,7 +288,7 @@ export async function restoreBridge(host: NetlinkSocket, wanted: WantedBridge): 
   addAddress(addressing, index, cidr);
   await host.transact(addressing);
   const ports = new Map(seats.map(({ port, mac: own }) => [port, { mac: macBytes(own) }]));
-  await restorePorts(host, index, ports, { isolated: device.isolated, mtu: mtuBytes });
+  await restorePorts(host, index, ports, { ...portsApart(device.isolated), mtu: mtuBytes });
 }
 
 /** `10.0.0.0/8` and the like that a subnet must not share addresses with. */

@@ -6,6 +6,7 @@ import { interface6Of } from '../../common/base/ipv6.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { parsePrefix } from '../../native/ffi/net/address.ts';
+import { portsApart } from './bridged-packets.ts';
 import type { ClusterTables, NetworkTable } from './cluster-tables.ts';
 import type { DnsAsker } from './dns-asker.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
@@ -253,7 +254,7 @@ function wantedHost({ host, overlays, tables, tasks, nodeId }: NodeParts): Wante
           mtu: overlay.mtu,
         }
       : null;
-  return { gateway: bridge && { seat: bridge, ports }, ingress };
+  return { gateway: bridge && { seat: bridge, ports, apart: portsApart(true) }, ingress };
 }
 
 const isGone = (differences: readonly Difference[], link: string): boolean =>

@@ -87,7 +87,8 @@ export async function restorePorts(
     const index = indexOf(links, name);
     if (index === 0) continue;
     setLink(batch, { index }, { master: bridgeIndex, up: true, mtu });
-    setBridgePort(batch, index, { learning: false, unicastFlood: false, isolated: false, ...port });
+    const plain = { learning: false, unicastFlood: false, isolated: false, hairpin: false };
+    setBridgePort(batch, index, { ...plain, ...port });
     addPortMac(batch, index, mac);
   }
   await route.transact(batch);

@@ -6,6 +6,7 @@ import { address6Of } from '../../common/base/ipv6.ts';
 import { isIpv6, macOf, macText, networkOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import type { VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
 import { IPV6_METRIC_CONNECTED, MAIN_TABLE } from '../../native/ffi/net/rtnl-route.ts';
+import type { PortsApart } from './bridged-packets.ts';
 import { anywhereOf, ENTRY_PRIORITY, entryMark, familyOf, isEntryMark } from './entry-rules.ts';
 import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
 import {
@@ -64,6 +65,7 @@ export interface WantedHost {
     readonly seat: WantedSeat;
     /** link -> the address behind it */
     readonly ports: ReadonlyMap<string, string>;
+    readonly apart: PortsApart;
   } | null;
   /** the host's own seat in the ingress network */
   readonly ingress: WantedSeat | null;
@@ -91,7 +93,7 @@ export function overlayFacts({ mtu, vxlan, subnet6, remote, ports }: WantedOverl
   facts.set(FACT.port(OVERLAY_VXLAN), portWords(trunk));
   for (const [link, address] of ports) {
     addLink(link, 'veth');
-    addPort(facts, link, OVERLAY_BRIDGE, address, false);
+    addPort(facts, link, OVERLAY_BRIDGE, address, { isolated: false, hairpin: false });
   }
   for (const [address, host] of remote) {
     const mac = macOf(address);
@@ -108,11 +110,11 @@ function addPort(
   link: string,
   bridge: string,
   address: string,
-  isolated: boolean,
+  apart: PortsApart,
 ): void {
   facts.set(FACT.state(link), 'up');
   facts.set(FACT.master(link), bridge);
-  facts.set(FACT.port(link), portWords({ learning: false, unicastFlood: false, isolated }));
+  facts.set(FACT.port(link), portWords({ learning: false, unicastFlood: false, ...apart }));
   facts.set(FACT.pinnedMac(link, macOf(address)), 'pinned');
 }
 
@@ -171,7 +173,7 @@ export function hostFacts({ gateway, ingress }: WantedHost): Facts {
     addSeat(facts, gateway.seat, 'bridge');
     for (const [link, address] of gateway.ports) {
       facts.set(FACT.link(link), 'veth');
-      addPort(facts, link, GATEWAY_BRIDGE, address, true);
+      addPort(facts, link, GATEWAY_BRIDGE, address, gateway.apart);
     }
   }
   if (ingress) addSeat(facts, ingress, 'veth');

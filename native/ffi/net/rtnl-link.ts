@@ -31,6 +31,7 @@ const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
 const IFLA_PROTINFO = 12;
+const BRPORT_HAIRPIN = 4;
 const BRPORT_LEARNING = 8;
 const BRPORT_UNICAST_FLOOD = 9;
 const BRPORT_ISOLATED = 33;
@@ -192,6 +193,8 @@ export interface BridgePortOptions {
   readonly unicastFlood?: boolean;
   /** no frames to or from other isolated ports */
   readonly isolated?: boolean;
+  /** frames may leave by the port that they came by */
+  readonly hairpin?: boolean;
 }
 
 export function setBridgePort(
@@ -211,6 +214,7 @@ export function setBridgePort(
       if (options.unicastFlood !== undefined)
         batch.attrU8(BRPORT_UNICAST_FLOOD, options.unicastFlood ? 1 : 0);
       if (options.isolated !== undefined) batch.attrU8(BRPORT_ISOLATED, options.isolated ? 1 : 0);
+      if (options.hairpin !== undefined) batch.attrU8(BRPORT_HAIRPIN, options.hairpin ? 1 : 0);
     });
   });
 }
@@ -294,6 +298,7 @@ function readPort(data: Buffer): Required<BridgePortOptions> {
     learning: flag(BRPORT_LEARNING),
     unicastFlood: flag(BRPORT_UNICAST_FLOOD),
     isolated: flag(BRPORT_ISOLATED),
+    hairpin: flag(BRPORT_HAIRPIN),
   };
 }
 

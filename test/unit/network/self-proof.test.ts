@@ -170,7 +170,7 @@ describe('facts of the kernel', () => {
       remote: new Map([['10.0.1.12', '172.30.0.2']]),
       ports: new Map([['v1', '10.0.1.11']]),
     });
-    const plain = { learning: false, unicastFlood: false, isolated: false };
+    const plain = { learning: false, unicastFlood: false, isolated: false, hairpin: false };
     const mac = macOf('10.0.1.12');
     const own = macOf('10.0.1.11');
     const dumps = {
