@@ -65,6 +65,8 @@ export interface BusyboxImageOptions {
   readonly volumes?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
   readonly stopSignal?: string;
+  /** in the words of images; default this machine's */
+  readonly architecture?: string;
   /** as in the config: `Test`, `Interval` in ns, ... */
   readonly healthcheck?: Readonly<Record<string, unknown>>;
 }
@@ -192,7 +194,7 @@ function imageConfig(options: BusyboxImageOptions, diffIds: readonly string[]): 
     names && Object.fromEntries(names.map((name) => [name, {}]));
   return {
     created: CREATED,
-    architecture: ARCHITECTURES[process.arch] ?? process.arch,
+    architecture: options.architecture ?? ARCHITECTURES[process.arch] ?? process.arch,
     os: 'linux',
     config: {
       Entrypoint: options.entrypoint,

@@ -10,6 +10,7 @@ import type { StringMap } from '../../common/model/objects.ts';
 import type { ResourceRequirements } from '../../common/model/service.ts';
 import { ContainerEvents } from '../executor/container-events.ts';
 import { stopSignalOf } from '../executor/container-maker.ts';
+import { startFrom } from '../executor/foreign-image.ts';
 import { type HealthReport, healthCheckOf, healthOfImage } from '../executor/health.ts';
 import { HealthWatch } from '../executor/health-watch.ts';
 import { probeIn } from '../executor/probe.ts';
@@ -421,7 +422,7 @@ export class PlainContainer {
       // A client that attached before it asked for the start misses nothing of a short command either.
       await Promise.all(this.#opening);
       await this.#sizeTerminal(); // before its command asks
-      const { startedAtMs } = await runtime.startContainer(this.id);
+      const { startedAtMs } = await startFrom(this.image, runtime, this.id);
       await this.#keeper.keep({ startedAtMs }); // the runtime knows it too
       this.#events.started();
       this.#supervise();

@@ -35,6 +35,7 @@ import {
   TaskExitError,
   TemporaryError,
 } from './executor.ts';
+import { startFrom } from './foreign-image.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
 import { JOINABLE_WORDS, joinNamespaces } from './joined-namespaces.ts';
@@ -154,7 +155,8 @@ export class ContainerController implements Controller {
     await this.#adopt(known); // it may have been prepared by an earlier daemon
     if (known.status === 'created') {
       await this.#publish();
-      await this.#parts.runtime.startContainer(this.#task.id);
+      const { images, runtime } = this.#parts;
+      await startFrom(images.heldBy(this.#task.id), runtime, this.#task.id);
       this.#events.started();
     }
     const check = this.#check();

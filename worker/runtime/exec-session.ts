@@ -23,11 +23,17 @@ export class CommandError extends SkepError {
   /** 127 = not found, 126 = cannot be executed */
   readonly exitCode: number;
 
-  constructor(action: string, cause: NativeError) {
+  /** e.g. `ENOEXEC` */
+  readonly errno: string;
+
+  /** @param action what was attempted. @param further what is known of the reason; '' = nothing */
+  constructor(action: string, cause: NativeError, further = '') {
     const isCommand = cause.syscall === 'execve';
     const words = failureWords(cause.errno, cause.syscall, errorDetail(cause));
-    super(isCommand ? 'invalid-argument' : 'internal', `${action}: ${words}`, { cause });
+    const all = [action, words, further].filter((part) => part !== '').join(': ');
+    super(isCommand ? 'invalid-argument' : 'internal', all, { cause });
     this.exitCode = failureExitCode(cause.errno, cause.syscall);
+    this.errno = cause.errno;
   }
 }
 

@@ -1,0 +1,184 @@
+// What a person runs into once in a while, with the real docker command: a terminal that is left by keys, an image for
+// another processor, volumes that are not filled, filled in part, or cannot be mounted.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { clusterTestsCanRun, eventually, REPOSITORY, run, succeeded } from '../support/cluster.ts';
+import { useCluster } from '../support/use-cluster.ts';
+
+const hasDocker = spawnSync('docker', ['--version']).status === 0;
+const title = hasDocker
+  ? 'keys, processors and volumes'
+  : 'keys, processors and volumes (skipped: docker is not installed)';
+const SOON = { withinMs: 15_000 };
+const HOST = process.arch === 'x64' ? 'amd64' : process.arch;
+const OTHER = HOST === 's390x' ? 'arm64' : 's390x';
+/** The head of a program of no processor's (ELF machine 1 is AT&T's WE 32100). */
+const FOREIGN_ELF = Buffer.alloc(64);
+Buffer.from('7f454c4602010100', 'hex').copy(FOREIGN_ELF);
+FOREIGN_ELF.writeUInt16LE(2, 16); // ET_EXEC
+FOREIGN_ELF.writeUInt16LE(1, 18);
+const CTRL_P_CTRL_Q = '1011';
+
+describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, () => {
+  let dir: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  const shared = useCluster('corners', { managers: 1, workers: 0 }, async (cluster) => {
+    await cluster.image({
+      name: 'box:latest',
+      cmd: ['sleep', '1000'],
+      files: { 'srv/page': 'of the image', 'srv/sub/part': 'of the image' },
+    });
+    await cluster.image({
+      name: 'foreign:latest',
+      architecture: OTHER,
+      files: { foreign: { content: FOREIGN_ELF, mode: 0o755 } },
+      cmd: ['/foreign'],
+    });
+  });
+  afterEach(async () => {
+    const ids = (await docker('ps', '-aq', '--filter', 'is-task=false')).split('\n');
+    const left = ids.filter((id) => id !== '');
+    if (left.length > 0) await docker('rm', '-f', ...left);
+    const volumes = (await docker('volume', 'ls', '-q')).split('\n').filter((name) => name !== '');
+    if (volumes.length > 0) await docker('volume', 'rm', ...volumes);
+  });
+
+  const environment = () => ({
+    DOCKER_HOST: `unix://${shared.current.hosts[0]!.socket}`,
+    DOCKER_CONFIG: dir,
+  });
+  const tryDocker = (args: readonly string[]) =>
+    run(['docker', ...args], { limitMs: 30_000, env: environment() });
+  const docker = async (...args: readonly string[]): Promise<string> =>
+    succeeded(await tryDocker(args)).stdout.trim();
+  const status = (name: string) => docker('inspect', '-f', '{{.State.Status}}', name);
+  /** @param typed pairs of what is waited for and the keys that are then pressed, in hexadecimal */
+  const onTerminal = (
+    typed: readonly (readonly [string, string])[],
+    ...args: readonly string[]
+  ) => {
+    const script = join(REPOSITORY, 'test/support/docker-pty.py');
+    const when = typed.flatMap(([word, keys]) => ['--when', word, keys]);
+    const command = ['python3', script, ...when, '24', '80', 'docker', ...args];
+    return run(command, { limitMs: 30_000, env: environment() });
+  };
+
+  describe('the keys for leaving a terminal', () => {
+    const TICK = ['box', 'sh', '-c', 'while :; do echo tick; sleep 0.2; done'];
+
+    test('leave what was run, and what was attached to, as it is', async () => {
+      const left = await onTerminal(
+        [['tick', CTRL_P_CTRL_Q]],
+        'run',
+        '-it',
+        '--name',
+        'left',
+        ...TICK,
+      );
+      expect(left).toMatchObject({ code: 0, stdout: expect.stringContaining('tick') });
+      expect(await status('left')).toBe('running');
+      const again = await onTerminal([['tick', CTRL_P_CTRL_Q]], 'attach', 'left');
+      expect(again.stdout).toContain('read escape sequence');
+      expect(await status('left')).toBe('running');
+    });
+
+    test('are those that are asked for, and no others then', async () => {
+      await docker('run', '-dit', '--name', 'left', ...TICK);
+      const keys = [
+        ['tick', CTRL_P_CTRL_Q],
+        ['tick', '0164'], // ctrl-a, d
+      ] as const;
+      const left = await onTerminal(keys, 'attach', '--detach-keys', 'ctrl-a,d', 'left');
+      expect(left.stdout).toContain('read escape sequence');
+      expect(await status('left')).toBe('running');
+      const wrong = await onTerminal([], 'attach', '--detach-keys', 'ctrl-', 'left');
+      expect(wrong.code).not.toBe(0);
+      expect(wrong.stdout).toContain('received 400');
+    });
+
+    test('leave an exec, which ends with its next word, and its container, which does not', async () => {
+      await docker('run', '-d', '--name', 'left', 'box');
+      const exec = ['exec', '-it', 'left', 'sh', '-c', 'while :; do echo ready; sleep 0.2; done'];
+      const left = await onTerminal([['ready', CTRL_P_CTRL_Q]], ...exec);
+      expect(left.stdout).toContain('read escape sequence');
+      expect(await status('left')).toBe('running');
+      await eventually(
+        'the exec has ended',
+        async () => expect(await docker('top', 'left')).not.toContain('echo ready'),
+        SOON,
+      );
+    });
+  });
+
+  describe('an image for another processor', () => {
+    const WORDS = `exec format error: the image is for linux/${OTHER}, this node is linux/${HOST}`;
+
+    test('is told with both when its command is run, and nothing is left', async () => {
+      const result = await tryDocker(['run', '--rm', 'foreign']);
+      expect(result.code).toBe(125); // docker's own for what it has no words for
+      expect(result.stderr).toContain(WORDS);
+      await eventually('it is gone', async () => expect(await docker('ps', '-aq')).toBe(''), SOON);
+    });
+
+    test('runs all the same where its command can be', async () => {
+      expect(await docker('run', '--rm', 'foreign', 'echo', 'here')).toBe('here');
+    });
+
+    test('is told with both by the task of a service', async () => {
+      const flags = ['--detach', '--no-resolve-image', '--restart-condition', 'none'];
+      await docker('service', 'create', ...flags, '--name', 'svc', 'foreign');
+      await eventually(
+        'its task has failed',
+        async () =>
+          expect((await shared.current.tasks('svc'))[0]).toMatchObject({
+            current: 'Failed',
+            error: expect.stringContaining(WORDS),
+          }),
+        SOON,
+      );
+      await docker('service', 'rm', 'svc');
+    });
+  });
+
+  describe('a volume', () => {
+    const list = (...flags: string[]) =>
+      docker('run', '--rm', ...flags, 'box', 'sh', '-c', 'cd /srv; find . -type f | sort | xargs');
+
+    test('has what the image has there, once, unless it is not to be copied', async () => {
+      expect(await list('-v', 'filled:/srv')).toBe('./page ./sub/part');
+      expect(await list('-v', 'empty:/srv:nocopy')).toBe('');
+      const words = 'echo other > /srv/page; rm /srv/sub/part';
+      await docker('run', '--rm', '-v', 'filled:/srv', 'box', 'sh', '-c', words);
+      expect(await list('-v', 'filled:/srv')).toBe('./page');
+    });
+
+    test('is mounted in part, and a part that is not there is named', async () => {
+      await list('-v', 'filled:/srv');
+      const part = (name: string) =>
+        `type=volume,source=filled,target=/part,volume-subpath=${name}`;
+      const read = ['run', '--rm', '--mount', part('sub'), 'box', 'ls', '/part'];
+      expect(await docker(...read)).toBe('part');
+      const missing = await tryDocker(['run', '--rm', '--mount', part('none'), 'box', 'true']);
+      expect(missing.code).not.toBe(0);
+      expect(missing.stderr).toContain('none');
+      const outside = await tryDocker(['run', '--rm', '--mount', part('../..'), 'box', 'true']);
+      expect(outside.code).toBe(125);
+      expect(outside.stderr).toContain('../..');
+    });
+
+    test('of a server that is not there is told with the mount that failed, and nothing is left', async () => {
+      const options = ['type=nfs', 'device=:/x', 'o=addr=127.0.0.1,vers=4,soft,retrans=1,timeo=5'];
+      await docker('volume', 'create', ...options.flatMap((one) => ['-o', one]), 'away');
+      const result = await tryDocker(['run', '--rm', '-v', 'away:/x', 'box', 'true']);
+      expect(result.code).toBe(125);
+      expect(result.stderr).toContain('failed to mount local volume');
+      expect(await docker('ps', '-aq')).toBe('');
+    });
+  });
+});
