@@ -1,5 +1,5 @@
 // Limits of a service as the kernel holds them: read from the control groups of its running task.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -35,10 +35,25 @@ function outweighTheMachine(pid: number): void {
 
 const value = (file: string): string => readFileSync(file, 'utf8').trim();
 
+/** Of block IO; undefined = the kernel has none. */
+function weightOf(pid: number): string | undefined {
+  const group = groupOf(pid, onV1 ? 'blkio' : 'io');
+  const files = onV1 ? ['blkio.weight', 'blkio.bfq.weight'] : ['io.weight', 'io.bfq.weight'];
+  const file = files.map((name) => join(group, name)).find((path) => existsSync(path));
+  return file && value(file);
+}
+
 /** Processor time that a group used since it was made. */
 function usedMs(pid: number): number {
   if (onV1) return Number(value(`${groupOf(pid, 'cpuacct')}/cpuacct.usage`)) / 1e6;
   return Number(/usage_usec (\d+)/.exec(value(`${groupOf(pid, 'cpu')}/cpu.stat`))![1]) / 1e3;
+}
+
+/** One whose node is there; `numbers` are major:minor. */
+function someDisk(): { path: string; numbers: string } {
+  const name = readdirSync('/sys/block').find((one) => existsSync(`/dev/${one}`));
+  if (name === undefined) throw new Error('this machine has no block device with a node in /dev');
+  return { path: `/dev/${name}`, numbers: value(`/sys/block/${name}/dev`) };
 }
 
 describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
@@ -137,6 +152,67 @@ describe.skipIf(!clusterTestsCanRun)('limits of a service', () => {
       expect(value(`${memory}/memory.max`)).toBe(`${64 * MIB}`);
     }
     await shared.current.skep(['service', 'rm', '-d', 'files']);
+  });
+
+  test.each(['service', 'run'] as const)('throttles of block devices, of %s', async (kind) => {
+    const disk = someDisk();
+    const flags = [
+      ...['--device-read-bps', `${disk.path}:1mb`, '--device-write-bps', `${disk.path}:2mb`],
+      ...['--device-read-iops', `${disk.path}:30`, '--device-write-iops', `${disk.path}:40`],
+    ];
+    const { current } = shared;
+    let pid: number;
+    if (kind === 'service') {
+      await create('io', flags, 'exec sleep 1000');
+      pid = await current.taskPid((await current.running('io', 1))[0]!);
+    } else {
+      await current.skep(['run', '-d', '--name', 'io', ...flags, IMAGE, 'sleep', '1000']);
+      pid = Number(await current.skep(['inspect', '-f', '{{.State.Pid}}', 'io']));
+    }
+    const of = disk.numbers;
+    if (onV1) {
+      const line = (name: string): string =>
+        value(`${groupOf(pid, 'blkio')}/blkio.throttle.${name}_device`);
+      expect(line('read_bps')).toBe(`${of} ${MIB}`);
+      expect(line('write_bps')).toBe(`${of} ${2 * MIB}`);
+      expect(line('read_iops')).toBe(`${of} 30`);
+      expect(line('write_iops')).toBe(`${of} 40`);
+    } else {
+      const limits = `rbps=${MIB} wbps=${2 * MIB} riops=30 wiops=40`;
+      expect(value(`${groupOf(pid, 'io')}/io.max`)).toBe(`${of} ${limits}`);
+    }
+    await current.skep(kind === 'service' ? ['service', 'rm', '-d', 'io'] : ['rm', '-f', 'io']);
+  });
+
+  test('a weight of block IO, of run and of a service, holds or is refused', {
+    timeout: 60_000,
+  }, async () => {
+    const { current } = shared;
+    const flags = ['--blkio-weight', '300'];
+    const command = [...flags, IMAGE, 'sleep', '1000'];
+    const run = await current.try(['run', '-d', '--name', 'weight', ...command]);
+    if (run.code !== 0)
+      expect(run.stderr).toContain('block IO weight 300: the kernel of this node');
+    else {
+      const pid = Number(await current.skep(['inspect', '-f', '{{.State.Pid}}', 'weight']));
+      expect(weightOf(pid)).toMatch(onV1 ? /^300$/ : /^(default 2930|default 300)$/m);
+    }
+    await current.skep(['rm', '-f', 'weight']);
+    await create('weight', flags, 'exec sleep 1000');
+    if (run.code === 0) {
+      const [task] = await current.running('weight', 1);
+      expect(weightOf(await current.taskPid(task!))).toMatch(/300|2930/);
+    } else {
+      await eventually(
+        'a task is refused',
+        async () => {
+          const states = (await current.tasks('weight')).map(({ current: state }) => state);
+          expect(states).toContain('Rejected');
+        },
+        { withinMs: 15_000 },
+      );
+    }
+    await current.skep(['service', 'rm', '-d', 'weight']);
   });
 
   test('a service without limits has none', { timeout: 60_000 }, async () => {
