@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { IMAGE, openAgentNode, ordered, TASK_ID } from '../support/agent-node.ts';
 import type { AgentOperation, DyingAgentPlace } from '../support/dying-agent-node.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
-import { leftIn, NOTHING_LEFT } from '../support/node-rooms.ts';
+import { leftIn, NOTHING_LEFT, removeGroups } from '../support/node-rooms.ts';
 import { runtimeTestsCanRun } from '../support/runtime-box.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -43,6 +43,7 @@ describe.skipIf(!runtimeTestsCanRun)('an agent that dies at each step', () => {
   });
   afterAll(() => {
     rmSync(bundle, { force: true });
+    removeGroups({ dir, cgroupParent });
     rmSync(dir, { recursive: true, force: true });
   });
 

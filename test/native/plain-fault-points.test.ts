@@ -16,7 +16,7 @@ import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DyingPlainPlace, PlainOperation } from '../support/dying-plain-node.ts';
 import { buildBusyboxImage } from '../support/image-builder.ts';
-import { leftIn, NOTHING_LEFT } from '../support/node-rooms.ts';
+import { leftIn, NOTHING_LEFT, removeGroups } from '../support/node-rooms.ts';
 import { IMAGE, LINK, openPlainNode, type PlainNode } from '../support/plain-node.ts';
 import { runtimeTestsCanRun } from '../support/runtime-box.ts';
 
@@ -68,6 +68,7 @@ describe.skipIf(!runtimeTestsCanRun)('a daemon that dies amid what it is asked f
   afterAll(() => {
     writeFileSync(FORWARD_FILE, forwarding);
     rmSync(bundle, { force: true });
+    removeGroups({ dir, cgroupParent });
     rmSync(dir, { recursive: true, force: true });
   });
 

@@ -2,7 +2,7 @@
  * The rooms of a node that keep something of containers, all real and on disk, for suites that let its process die: images,
  * volumes, runtime, files; and what is left of them.
  */
-import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
@@ -104,12 +104,24 @@ export const NOTHING_LEFT = {
   processes: [],
 };
 
+function groupsOf(cgroupParent: string): string[] {
+  const root = '/sys/fs/cgroup';
+  return [root, ...readdirSync(root).map((name) => join(root, name))]
+    .map((path) => join(path, cgroupParent))
+    .filter((path) => existsSync(path));
+}
+
+/** For the end of a suite that failed: groups of containers whose processes are gone, and their parent. */
+export function removeGroups({ cgroupParent }: NodePlace): void {
+  for (const parent of groupsOf(cgroupParent)) {
+    const children = readdirSync(parent, { withFileTypes: true }).filter((it) => it.isDirectory());
+    for (const { name } of children) rmdirSync(join(parent, name));
+    rmdirSync(parent);
+  }
+}
+
 /** All that the node has of containers: what this machine, its disk and its rooms say. */
 export function leftIn({ dir, cgroupParent }: NodePlace, { volumes, images }: NodeRooms): object {
-  const hierarchies = [
-    '/sys/fs/cgroup',
-    ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`),
-  ];
   const processes = readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     try {
@@ -123,7 +135,7 @@ export function leftIn({ dir, cgroupParent }: NodePlace, { volumes, images }: No
       const path = join(dir, name);
       return existsSync(path) ? readdirSync(path).map((entry) => `${name}/${entry}`) : [];
     }),
-    groups: hierarchies.map((path) => join(path, cgroupParent)).filter((path) => existsSync(path)),
+    groups: groupsOf(cgroupParent),
     mounts: readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .filter((line) => line.includes(dir)),
