@@ -44,7 +44,7 @@ export interface VirtualIp {
   readonly address: string;
 }
 
-/** Written by the allocator only. */
+/** Written by the allocator, but for `plainEndpointOf`. */
 export interface Endpoint {
   /** the spec it was allocated for */
   readonly spec: EndpointSpec;

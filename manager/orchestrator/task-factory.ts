@@ -1,6 +1,7 @@
 /** New tasks, from a service's present words and the cluster's. */
 import type { TaskId } from '../../common/model/ids.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
+import { plainEndpointOf } from '../../common/model/plain-endpoint.ts';
 import type { LogDriver, Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { DesiredState } from '../../common/model/task-state.ts';
@@ -13,6 +14,10 @@ export interface NewTaskDefaults {
   readonly logDriver: LogDriver | null;
 }
 
+/**
+ * It waits for the allocator (`new`), or, when its service needs nothing of that, for the scheduler (`pending`):
+ * docs/decisions/0215.
+ */
 export function newTask(
   taskId: TaskId,
   service: Service,
@@ -20,6 +25,7 @@ export function newTask(
   desiredState: DesiredState,
   { nowMs, logDriver }: NewTaskDefaults,
 ): Task {
+  const endpoint = plainEndpointOf(service.spec);
   return {
     id: taskId,
     meta: UNSTAMPED,
@@ -30,9 +36,9 @@ export function newTask(
     specVersion: service.specVersion,
     serviceAnnotations: { name: service.spec.name, labels: service.spec.labels },
     status: {
-      state: 'new',
+      state: endpoint ? 'pending' : 'new',
       timestampMs: nowMs,
-      message: 'created',
+      message: endpoint ? 'pending task scheduling' : 'created',
       err: '',
       container: null,
       hostPorts: [],
@@ -41,7 +47,7 @@ export function newTask(
     },
     desiredState,
     networks: [],
-    endpoint: null,
+    endpoint,
     logDriver: service.spec.task.logDriver ?? logDriver,
     assignedGenericResources: [],
     jobIteration: service.jobStatus?.iteration ?? null,

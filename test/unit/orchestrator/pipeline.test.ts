@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
+import type { ServiceSpec } from '../../../common/model/service.ts';
 import { isTerminal } from '../../../common/model/task-state.ts';
 import {
   aNetwork,
@@ -121,24 +122,41 @@ describe('the way of a task through the rooms', () => {
     });
   });
 
-  test('each station writes its own message', async () => {
-    rooms = await ControlRooms.start(1);
-    const seen: string[] = [];
-    const watch = rooms.test.store.watch();
-    await rooms.deploy();
-    for (const { changes } of (await watch.next()) ?? []) {
-      for (const change of changes) {
-        if (change.kind === 'task' && change.action !== 'remove') {
-          const { state, message } = change.object.status;
-          seen.push(`${state}: ${message}`);
+  describe('each station writes its own message', () => {
+    /** What the task of a service was said to be, write by write. */
+    const stations = async (spec: Partial<ServiceSpec>): Promise<string[]> => {
+      const seen: string[] = [];
+      const watch = rooms.test.store.watch();
+      await rooms.deploy(spec);
+      for (const { changes } of (await watch.next()) ?? []) {
+        for (const change of changes) {
+          if (change.kind === 'task' && change.action !== 'remove') {
+            const { state, message } = change.object.status;
+            seen.push(`${state}: ${message}`);
+          }
         }
       }
-    }
-    expect(seen.slice(0, 3)).toEqual([
-      'new: created',
-      'pending: pending task scheduling',
-      'assigned: scheduler assigned task to node',
-    ]);
+      watch.close();
+      return seen.slice(0, 3);
+    };
+
+    test('of a task that needs an address', async () => {
+      rooms = await ControlRooms.start(1);
+      expect(await stations({ endpoint: { mode: 'vip', ports: [aPort()] } })).toEqual([
+        'new: created',
+        'pending: pending task scheduling',
+        'assigned: scheduler assigned task to node',
+      ]);
+    });
+
+    test('of one that needs nothing of the allocator', async () => {
+      rooms = await ControlRooms.start(1);
+      const seen = await stations({});
+      expect(seen.slice(0, 2)).toEqual([
+        'pending: pending task scheduling',
+        'assigned: scheduler assigned task to node',
+      ]);
+    });
   });
 
   test('a global service runs once on every node, also on one that joins later', async () => {
