@@ -1,5 +1,6 @@
 /** Which tasks may be deleted for good. */
 import type { Service } from '../../common/model/service.ts';
+import { isUnderWay } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { hasNoRoom, isWanted, type Seat } from './seat.ts';
@@ -22,6 +23,16 @@ export function historyLimit(service: Service, clusterLimit: number): number | n
   const attempts = service.spec.task.restart?.maxAttempts ?? 0;
   if (attempts > 0) return attempts + 1;
   return clusterLimit < 0 ? null : clusterLimit;
+}
+
+/**
+ * What tells how an update that is under way fares in the seat, beyond any limit: its own task there, which may have failed
+ * and been replaced, and the last one before that. A new leader knows the update's failures by these alone.
+ */
+export function updateWitnesses({ tasks }: Seat, service: Service): readonly Task[] {
+  if (!isUnderWay(service)) return [];
+  const lastOld = tasks.findLastIndex((task) => task.specVersion !== service.specVersion);
+  return lastOld < 0 ? [] : tasks.slice(lastOld, lastOld + 2);
 }
 
 /**

@@ -3,12 +3,13 @@ import { append } from '../../common/base/append.ts';
 import type { Timer } from '../../common/base/clock.ts';
 import { DEFAULT_CLUSTER_SPEC } from '../../common/model/cluster.ts';
 import type { ServiceId, TaskId } from '../../common/model/ids.ts';
+import { isUnderWay } from '../../common/model/service-update.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { Follower } from '../store/follower.ts';
 import type { Commit, ReadView, StoreChange } from '../store/types.ts';
 import type { RoomOptions } from './options.ts';
-import { historyLimit, isDoneForGood, surplusTasks } from './plan-reaping.ts';
+import { historyLimit, isDoneForGood, surplusTasks, updateWitnesses } from './plan-reaping.ts';
 import { hasNoRoom, seatKey, seatsByNode, seatsBySlot } from './seat.ts';
 
 /** Bursts of a rollout are cleaned up together. */
@@ -67,6 +68,14 @@ export class TaskReaper {
   #observe(view: ReadView, change: StoreChange): void {
     if (change.kind === 'node' && change.action === 'remove') {
       for (const task of view.tasksByNode(change.object.id)) this.#note(view, task);
+    }
+    if (change.kind === 'service' && change.action === 'update') {
+      // What its update spared is like any other history now.
+      if (isUnderWay(change.previous) && !isUnderWay(change.object)) {
+        for (const task of view.tasksByService(change.object.id)) {
+          this.#seats.set(seatKey(task), task);
+        }
+      }
     }
     if (change.kind !== 'task' || change.action === 'remove') return;
     const task = change.object;
@@ -132,7 +141,10 @@ export class TaskReaper {
       const seats = slot === null ? seatsByNode(tasks).values() : seatsBySlot(tasks);
       const iteration = service.jobStatus?.iteration ?? null;
       for (const seat of seats) {
-        for (const { id } of surplusTasks(seat, limit, iteration)) doomed.push(id);
+        const kept = updateWitnesses(seat, service);
+        for (const task of surplusTasks(seat, limit, iteration)) {
+          if (!kept.includes(task)) doomed.push(task.id);
+        }
       }
     }
     return doomed;

@@ -502,6 +502,34 @@ describe('rolling update', () => {
     },
   );
 
+  test('a failure whose task is long history counts after a leader change, and history goes when the update is over', async () => {
+    await rooms.test.store.update((tx) => {
+      const [cluster] = tx.list('cluster');
+      tx.update('cluster', { ...cluster!, spec: { ...cluster!.spec, taskHistoryLimit: 1 } });
+    });
+    const { id } = await deploy(update({ delayNanos: 60e9, maxFailureRatio: 0.25 }));
+    await rooms.change(id, image('new'));
+    await rooms.rest();
+    const [first] = fresh(id);
+    await rooms.report(first!.id, 'failed');
+    await rooms.pass(6000, 1000);
+    // Its successors fail as well, which is not the update's affair: each pushes another one out.
+    for (let i = 0; i < 3; i++) {
+      await rooms.report(rooms.running(id).find(isNew)!.id, 'failed');
+      await rooms.pass(6000, 1000);
+    }
+    const kept = rooms.tasks(id).filter(({ slot }) => slot === first!.slot);
+    expect(kept.map((task) => isNew(task))).toEqual([false, true, true]);
+    await rooms.stop();
+    await rooms.lead();
+    await rooms.pass(38_000, 1000);
+    const second = fresh(id).find(({ slot }) => slot !== first!.slot)!;
+    await rooms.report(second.id, 'failed');
+    await rooms.pass(1000);
+    expect(rooms.service(id).updateStatus!.state).toBe('paused');
+    expect(rooms.tasks(id).map((task) => task.id)).not.toContain(first!.id);
+  });
+
   test('what was stopped on request before a leader change is no failure after it', async () => {
     const { id } = await deploy(update({ delayNanos: 10e9, maxFailureRatio: 0.25 }));
     await rooms.change(id, image('new'));
