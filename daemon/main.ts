@@ -6,7 +6,7 @@ import { describeError } from '../common/base/errors.ts';
 import { createLogger, type Logger } from '../common/base/log.ts';
 import { SystemRandom } from '../common/base/random.ts';
 import { NodeDisk } from '../manager/raftnode/node-disk.ts';
-import { releaseFreed } from '../worker/memory.ts';
+import { limitFreed, releaseFreed } from '../worker/memory.ts';
 import { passedSockets } from './api-listeners.ts';
 import { Daemon } from './daemon.ts';
 import { parseDockerd } from './dockerd-options.ts';
@@ -20,6 +20,8 @@ import { VERSION } from './version.ts';
 
 /** SIGTERM ends the daemon within 5 s; what is not done by then is left to the next start. */
 const STOP_LIMIT_MS = 4_500;
+/** The C library's own value, before it adapts it to the largest block that was freed. */
+const FREED_BYTES_MAX = 128 << 10;
 
 async function main(): Promise<void> {
   const invocation =
@@ -45,6 +47,7 @@ async function inspectRaft(request: InspectRequest): Promise<void> {
 }
 
 async function serve(options: DaemonOptions, pidFile: string | null): Promise<void> {
+  limitFreed(FREED_BYTES_MAX);
   const removePidFile =
     pidFile === null ? async () => {} : await writePidFile(pidFile, process.pid);
   const log = createLogger(options.logLevel);

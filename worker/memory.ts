@@ -1,2 +1,2 @@
 /** What the native part can do for the memory of the process that it is loaded into. */
-export { releaseFreed } from '../native/ffi/memory.ts';
+export { limitFreed, releaseFreed } from '../native/ffi/memory.ts';

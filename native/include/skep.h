@@ -116,6 +116,12 @@ int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t ca
 /* Gives what the C library holds freed back to the kernel. */
 int skep_release_freed(struct skep_error *err);
 
+/*
+ * At the end of each arena of the C library at most so many freed bytes stay with this process; a block of
+ * more goes back as a whole when it is freed. EINVAL: more than the library takes (2 GiB; 32 MiB before glibc 2.35).
+ */
+int skep_limit_freed(uint32_t bytes, struct skep_error *err);
+
 /* ---- bpf.c ---- */
 
 /* Loads `count` eBPF instructions (8 bytes each) as a device program and attaches it to a cgroup v2
