@@ -368,7 +368,7 @@ export class ImageStore {
     return { bytes: blobBytes + layerBytes, images };
   }
 
-  /** A docker-archive (and OCI layout at once) of these images, made while it is read. */
+  /** A docker-archive (and OCI layout at once) of these images, made while it is read; they may be removed meanwhile. */
   save(references: readonly string[]): Readable {
     const images = references.map((reference) => {
       const found = this.#index.find(reference);
@@ -377,7 +377,12 @@ export class ImageStore {
       const tags = named ? [canonicalReference(found.reference)] : found.entry.repoTags;
       return { entry: found.entry, tags };
     });
-    return writeImageArchive(this.#content, images);
+    const archive = writeImageArchive(this.#content, images);
+    void this.#sweep.holding(async (hold) => {
+      for (const blob of images.flatMap(({ entry }) => blobsOf(entry))) hold.blobs.add(blob);
+      await new Promise((resolve) => archive.once('close', resolve));
+    });
+    return archive;
   }
 
   /**
