@@ -94,7 +94,14 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
     const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
     const client = new EngineClient(host());
     life = { process: child, ended, client };
-    await eventually('the daemon answers', () => client.ping(), { withinMs: 30_000, everyMs: 20 });
+    const answers = eventually('the daemon answers', () => client.ping(), {
+      withinMs: 60_000,
+      everyMs: 20,
+    });
+    const endedFirst = ended.then(() => {
+      throw new Error('the daemon ended before it answered');
+    });
+    await Promise.race([answers, endedFirst]);
     return life;
   }
 
@@ -123,12 +130,12 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
   }
 
   afterEach(async (context) => {
+    const log = readFileSync(join(dir, 'log'), 'utf8').slice(-LOG_CHARACTERS_SHOWN);
+    context.onTestFailed(() => console.error(`the daemon's log ends with\n${log}`));
     const { client } = life ?? (await begin());
     await client.swarmLeave(true); // its networks go
     await end('SIGTERM');
     await unwanted.stop();
-    const log = readFileSync(join(dir, 'log'), 'utf8').slice(-LOG_CHARACTERS_SHOWN);
-    context.onTestFailed(() => console.error(`the daemon's log ends with\n${log}`));
   });
 
   afterAll(() => {
