@@ -13,12 +13,14 @@ export const hasDockerRegistry = programPath('docker-registry') !== null;
 export const hasSkopeo = programPath('skopeo') !== null;
 
 /** alice:secret, as `htpasswd -B` writes it. */
-const HTPASSWD = 'alice:$2y$05$pA/Nd75GiObpA8Hvd8W4hOYETuIMWWeKcefP9lvrIasMb6PSGkBNu\n';
+const ALICE = 'alice:$2y$05$pA/Nd75GiObpA8Hvd8W4hOYETuIMWWeKcefP9lvrIasMb6PSGkBNu\n';
 
 export interface TestRegistryOptions {
   readonly dir: string;
-  /** ask for alice:secret; default false */
-  readonly basicAuth?: boolean;
+  /** ask for alice:secret, or for whom these lines of htpasswd name; default false */
+  readonly basicAuth?: boolean | string;
+  /** in its answers to who is nobody; default `test` */
+  readonly realm?: string;
   /** PEM files; default plain HTTP */
   readonly tls?: {
     readonly certificate: string;
@@ -33,6 +35,8 @@ export interface TestRegistry {
   readonly host: string;
   /** By its own access log: how often each blob of a repository was given, in whole or in part. */
   blobsServed(repository: string): ReadonlyMap<string, number>;
+  /** Removes what no manifest names, while it does not run. */
+  collectGarbage(): void;
   stop(): Promise<void>;
 }
 
@@ -44,7 +48,8 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
   const port = await freePort();
   const config = join(options.dir, 'registry.yml');
   mkdirSync(options.dir, { recursive: true });
-  writeFileSync(join(options.dir, 'htpasswd'), HTPASSWD);
+  const users = typeof options.basicAuth === 'string' ? options.basicAuth : ALICE;
+  writeFileSync(join(options.dir, 'htpasswd'), users);
   writeFileSync(config, JSON.stringify(registryConfig(options, port))); // JSON is YAML
   const accessLog = join(options.dir, 'access.log');
   const log = openSync(accessLog, 'w');
@@ -58,7 +63,10 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
     }
     return counts;
   };
-  return { host: `127.0.0.1:${port}`, blobsServed, stop: () => stop(child) };
+  const collectGarbage = (): void => {
+    execFileSync('docker-registry', ['garbage-collect', config], { stdio: 'ignore' });
+  };
+  return { host: `127.0.0.1:${port}`, blobsServed, collectGarbage, stop: () => stop(child) };
 }
 
 function registryConfig(options: TestRegistryOptions, port: number): object {
@@ -81,7 +89,9 @@ function registryConfig(options: TestRegistryOptions, port: number): object {
       }),
     },
     ...(options.basicAuth && {
-      auth: { htpasswd: { realm: 'test', path: join(options.dir, 'htpasswd') } },
+      auth: {
+        htpasswd: { realm: options.realm ?? 'test', path: join(options.dir, 'htpasswd') },
+      },
     }),
   };
 }
