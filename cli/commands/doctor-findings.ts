@@ -4,6 +4,7 @@ import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { humanBinarySize } from '../output/units.ts';
 import type { ClusterFacts } from './doctor.ts';
 import type { HostFacts, PathFacts, TrialName } from './doctor-probes.ts';
+import { isRight } from './net.ts';
 
 export interface Finding {
   readonly check: string;
@@ -224,6 +225,7 @@ export function judgeCluster({
   silence,
   nodes,
   tasks,
+  proofs,
   paths,
 }: ClusterFacts & { readonly paths: readonly PathFacts[] }): readonly Finding[] {
   if (info === null) {
@@ -248,6 +250,7 @@ export function judgeCluster({
     ...managers(nodes),
     ...unready(nodes),
     ...skews(nodes, tasks),
+    ...networks(proofs),
     ...pathFindings(paths),
   ];
 }
@@ -317,6 +320,23 @@ function skews(nodes: ClusterFacts['nodes'], tasks: readonly TaskJson[]): Findin
       `less than ${SKEW_WARN_MS / 1000} s on ${known} nodes, by their tasks' reports`,
     ),
   ];
+}
+
+/** As `skep net verify` finds them, which says more. */
+function networks(proofs: ClusterFacts['proofs']): Finding[] {
+  const compared = proofs.filter(({ State }) => State !== 'down');
+  const wrong = compared.filter((proof) => !isRight(proof));
+  if (compared.length === 0) return [];
+  if (wrong.length === 0) {
+    return [ok('network', `as it ought to be on ${compared.length} nodes`)];
+  }
+  const words = wrong.map(({ Hostname, NodeID, State, Error: error, LeftCount, Failures }) => {
+    const [first] = Failures;
+    const what = first ? `${first.Where}: ${first.Reason}` : `${LeftCount} things are otherwise`;
+    return `${Hostname || NodeID}: ${State === 'failed' ? error : what}`;
+  });
+  const remedy = 'skep net verify says what is wrong, with --repair it puts right what it can';
+  return [warn('network', words.join('; '), remedy)];
 }
 
 function pathFindings(paths: readonly PathFacts[]): Finding[] {

@@ -91,7 +91,7 @@ export async function probeHost(
   for (const [name, words] of Object.entries(TRIALS)) {
     trials[name as TrialName] = await attempt(words, signal);
   }
-  const mtus = linkMtus();
+  const mtus = await linkMtus(signal);
   const ports = [CONTROL_PORT, `${dataPathPort}/udp`, `${dataPathPort + 1}/udp`];
   return {
     isRoot: process.getuid?.() === 0,
@@ -220,13 +220,14 @@ function defaultLink(): string | null {
   return route?.[0] ?? null;
 }
 
-function linkMtus(): Record<string, number> {
-  const names = Object.keys(networkInterfaces()).filter((name) => name !== 'lo');
+/** Of links that have addresses. /sys would tell of the network in which it was mounted. */
+async function linkMtus(signal: AbortSignal): Promise<Record<string, number>> {
+  const { ok, stdout } = await run(['ip', '-json', 'link', 'show'], signal);
+  if (!ok) return {};
+  const links = JSON.parse(stdout) as { readonly ifname: string; readonly mtu: number }[];
+  const used = Object.keys(networkInterfaces()).filter((name) => name !== 'lo');
   return Object.fromEntries(
-    names.flatMap((name) => {
-      const mtu = numberIn(`/sys/class/net/${name}/mtu`);
-      return mtu === null ? [] : [[name, mtu]];
-    }),
+    links.filter(({ ifname }) => used.includes(ifname)).map(({ ifname, mtu }) => [ifname, mtu]),
   );
 }
 

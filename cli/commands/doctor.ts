@@ -2,6 +2,7 @@
  * `skep doctor`: whether this host can do what skep asks of it, and the cluster's hosts reach one another; with each
  * trouble what to do about it. It changes nothing: features are tried in namespaces that end with the trial.
  */
+import type { NetworkProofJson } from '../../common/model/engine-json/network.ts';
 import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { InfoJson } from '../../common/model/engine-json/system.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
@@ -86,24 +87,28 @@ export interface ClusterFacts {
   readonly silence: string;
   readonly nodes: readonly NodeJson[];
   readonly tasks: readonly TaskJson[];
+  /** whether the network of each node is as it ought to be */
+  readonly proofs: readonly NetworkProofJson[];
   /** the default one where no manager says */
   readonly dataPathPort: number;
 }
 
 async function askDaemon(context: CommandContext): Promise<ClusterFacts> {
   const dataPathPort = DATA_PATH_PORT_DEFAULT;
-  const none = { info: null, silence: '', nodes: [], tasks: [], dataPathPort };
+  const none = { info: null, silence: '', nodes: [], tasks: [], proofs: [], dataPathPort };
   const asked = (async (): Promise<ClusterFacts> => {
     const { client } = context;
     const info = await client.info();
     if (!info.Swarm.ControlAvailable) return { ...none, info };
-    const [nodes, tasks, swarm] = await Promise.all([
+    const [nodes, tasks, swarm, proofs] = await Promise.all([
       client.nodes(),
       client.tasks(),
       client.swarm(),
+      client.networkProofs(false),
     ]);
     const { DataPathPort } = swarm as { readonly DataPathPort?: number };
-    return { info, silence: '', nodes, tasks, dataPathPort: DataPathPort || dataPathPort };
+    const port = DataPathPort || dataPathPort;
+    return { info, silence: '', nodes, tasks, proofs, dataPathPort: port };
   })();
   const late = context.clock
     .sleep(ANSWER_MS, context.signal)

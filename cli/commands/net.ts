@@ -59,7 +59,7 @@ function wayInWords({ Task, Hostname, NodeID, Service, Hops }: NetworkTraceJson)
 }
 
 /** A node that is down has no network to be wrong. */
-function isRight({ State, LeftCount, Failures }: NetworkProofJson): boolean {
+export function isRight({ State, LeftCount, Failures }: NetworkProofJson): boolean {
   return State === 'down' || (State === 'compared' && LeftCount === 0 && Failures.length === 0);
 }
 

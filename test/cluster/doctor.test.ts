@@ -1,5 +1,6 @@
 // skep doctor on hosts: what is in order, and one trouble after the other, each with what to do about it.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,16 +16,17 @@ interface Finding {
 }
 
 const LIMIT = { timeout: 90_000 };
+const hasPing = spawnSync('ping', ['-V']).status === 0;
 
 describe.skipIf(!clusterTestsCanRun)('skep doctor', () => {
   let dir: string;
-  const children: ChildProcess[] = [];
+  const pids: number[] = [];
   const shared = useCluster('doctor', { managers: 1, workers: 1 });
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
   });
   afterAll(() => {
-    for (const child of children) child.kill('SIGKILL');
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -61,14 +63,12 @@ describe.skipIf(!clusterTestsCanRun)('skep doctor', () => {
     }
     expect(of(all, 'firewall')).toMatchObject([{ level: 'ok' }]);
     expect(of(all, 'mtu')).toMatchObject([{ level: 'ok' }]);
-    expect(of(all, 'paths')).toEqual([
-      {
-        check: 'paths',
-        level: 'ok',
-        text: 'whole packets and connections reach all 1 other nodes',
-        remedy: '',
-      },
-    ]);
+    expect(of(all, 'network')).toMatchObject([{ level: 'ok' }]);
+    expect(of(all, 'paths')).toMatchObject(
+      hasPing
+        ? [{ level: 'ok', text: 'whole packets and connections reach all 1 other nodes' }]
+        : [{ level: 'warn', remedy: 'install iputils-ping' }],
+    );
     expect(of(all, 'nodes')).toMatchObject([{ level: 'ok', text: 'all 2 are ready' }]);
     for (const { level, remedy, check } of all) {
       expect([check, remedy !== '']).toEqual([check, level !== 'ok']);
@@ -93,13 +93,13 @@ describe.skipIf(!clusterTestsCanRun)('skep doctor', () => {
         }),
       ]);
       const { address } = shared.current.host('worker-1');
-      expect(of(await findings('manager-1'), 'paths')).toEqual([
+      expect(of(await findings('manager-1'), 'paths')).toContainEqual(
         expect.objectContaining({
           level: 'warn',
           text: `nobody takes connections at ${address}, 2377/tcp`,
           remedy: expect.stringContaining('let 2377/tcp in'),
         }),
-      ]);
+      );
     } finally {
       await within('worker-1', 'nft', 'delete table inet try');
     }
@@ -116,6 +116,7 @@ describe.skipIf(!clusterTestsCanRun)('skep doctor', () => {
           remedy: 'raise it to 1330 at least',
         }),
       ]);
+      if (!hasPing) return;
       const { address } = shared.current.host('worker-1');
       expect(of(await findings('manager-1'), 'paths')).toEqual([
         expect.objectContaining({
@@ -179,23 +180,25 @@ describe.skipIf(!clusterTestsCanRun)('skep doctor', () => {
 
   test('a port that somebody else has, where no daemon runs', LIMIT, async () => {
     const { name } = shared.current;
+    // It says its pid: what runs it goes first when it is told to.
     const listen =
-      "require('node:dgram').createSocket('udp4').bind(4789, () => console.log('ready'))";
-    const child = spawn(
-      SKEP,
-      ['dev', 'run', '--name', name, 'worker-1', '--', process.execPath, '-e', listen],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    children.push(child);
-    await new Promise((resolve) => child.stdout.once('data', resolve));
+      "require('node:net').createServer().listen(2377, () => console.log(process.pid))";
+    const within = ['dev', 'run', '--name', name, 'worker-1', '--'];
+    const child = spawn(SKEP, [...within, process.execPath, '-e', listen], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const said = once(child.stdout, 'data') as Promise<[Buffer]>;
+    const pid = Number(String((await said)[0]));
+    pids.push(pid);
     expect(of(await findings('worker-1'), 'ports')).toEqual([
       expect.objectContaining({
         level: 'warn',
-        text: '4789/udp taken by somebody else',
-        remedy: 'ss -lunp sport = :4789 says by whom',
+        text: expect.stringMatching(/^2377\/tcp .*taken by somebody else$/),
+        remedy: 'ss -ltnp sport = :2377 says by whom',
       }),
     ]);
-    child.kill('SIGTERM');
-    await new Promise((resolve) => child.once('close', resolve));
+    process.kill(pid, 'SIGTERM');
+    pids.length = 0;
+    await once(child, 'close');
   });
 });

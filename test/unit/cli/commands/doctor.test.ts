@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type ClusterFacts, doctor } from '../../../../cli/commands/doctor.ts';
 import { judgeCluster, judgeHost, skewMs } from '../../../../cli/commands/doctor-findings.ts';
 import type { HostFacts, PathFacts } from '../../../../cli/commands/doctor-probes.ts';
+import type { NetworkProofJson } from '../../../../common/model/engine-json/network.ts';
 import type { NodeJson } from '../../../../common/model/engine-json/node.ts';
 import type { InfoJson } from '../../../../common/model/engine-json/system.ts';
 import type { TaskJson } from '../../../../common/model/engine-json/task.ts';
@@ -49,6 +50,7 @@ describe('a daemon on another machine', () => {
     nodes: async () => [],
     tasks: async () => [],
     swarm: async () => ({}),
+    networkProofs: async () => [],
   };
 
   test('says of its cluster, and nothing of the machine where it is asked', async () => {
@@ -162,10 +164,23 @@ const report = (NodeID: string, made: number, said: number, written: number): Ta
     Status: { State: 'running', Timestamp: new Date(said * 1000).toISOString() },
   }) as TaskJson;
 
+const proof = (more: Partial<NetworkProofJson> = {}): NetworkProofJson =>
+  ({
+    ...{
+      NodeID: '2',
+      Hostname: 'host-2',
+      State: 'compared',
+      LeftCount: 0,
+      Failures: [],
+      Error: '',
+    },
+    ...more,
+  }) as NetworkProofJson;
+
 describe('a cluster', () => {
   const judge = (facts: Partial<ClusterFacts & { readonly paths: readonly PathFacts[] }>) =>
     judgeCluster({
-      ...{ info: member, silence: '', tasks: [], paths: [], dataPathPort: 4789 },
+      ...{ info: member, silence: '', tasks: [], proofs: [], paths: [], dataPathPort: 4789 },
       nodes: [manager('1'), manager('2'), manager('3')],
       ...facts,
     });
@@ -176,11 +191,13 @@ describe('a cluster', () => {
   test('that is whole has no finding but good ones', () => {
     const paths = [path('10.0.0.2', true), path('10.0.0.3', true)];
     const tasks = [report('2', 10, 11, 12)];
-    expect(judge({ paths, tasks }).map(({ check, level }) => [check, level])).toEqual([
+    const proofs = [proof(), proof({ State: 'down' })];
+    expect(judge({ paths, tasks, proofs }).map(({ check, level }) => [check, level])).toEqual([
       ['daemon', 'ok'],
       ['managers', 'ok'],
       ['nodes', 'ok'],
       ['clock skew', 'ok'],
+      ['network', 'ok'],
       ['paths', 'ok'],
     ]);
   });
@@ -207,6 +224,13 @@ describe('a cluster', () => {
       'skepd there',
     ],
     ['a clock ahead', { tasks: [report('2', 10, 30, 12)] }, 'clock skew', 'the clock of host-2'],
+    [
+      'a network that is not as it ought to be',
+      { proofs: [proof({ Failures: [{ Where: 'host', Reason: 'no link skep0' }] })] },
+      'network',
+      'skep net verify',
+    ],
+    ['a drifted one', { proofs: [proof({ LeftCount: 2 })] }, 'network', '--repair'],
     ['silence', { paths: [path('10.0.0.2', false)] }, 'paths', 'a firewall between'],
     ['a narrow way', { paths: [path('10.0.0.2', true, false)] }, 'paths', 'driver.mtu=N'],
     [
