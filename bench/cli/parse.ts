@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { HelperProcess } from '../support/helper-process.ts';
-import { figure, say } from '../support/report.ts';
+import { figure } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
+import { dockerCommand } from './docker-command.ts';
 import type { ParseOperations } from './parse-process.ts';
 import { stackText } from './stack-text.ts';
 import { MAIN, medianMs } from './wall-time.ts';
@@ -42,9 +43,6 @@ async function besideDocker(text: string): Promise<void> {
   writeFileSync(file, text);
   const config = ['stack', 'config', '-c', file];
   figure('config_10k_lines_ms', await medianMs(process.execPath, [MAIN, ...config]));
-  try {
-    figure('docker_config_10k_lines_ms', await medianMs('docker', config));
-  } catch (err) {
-    say(`no docker command to compare with: ${(err as Error).message}`);
-  }
+  const docker = await dockerCommand();
+  if (docker !== null) figure('docker_config_10k_lines_ms', await medianMs(docker, config));
 }

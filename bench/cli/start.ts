@@ -1,13 +1,14 @@
 /**
  * How soon the command answers, as wall time of whole processes: its help, and a list over a local
  * socket that a stand-in serves (the daemon's own share is measured elsewhere). Beside it the docker
- * command, where there is one, on the same socket.
+ * command on the same socket.
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { temporaryDirectory } from '../support/cleanup.ts';
-import { figure, say } from '../support/report.ts';
+import { figure } from '../support/report.ts';
+import { dockerCommand } from './docker-command.ts';
 import { MAIN, medianMs } from './wall-time.ts';
 
 const SERVICES = 20;
@@ -48,11 +49,10 @@ export async function start(): Promise<void> {
   figure('help_ms', await medianMs(process.execPath, [MAIN, '--help']));
   figure('service_ls_ms', await medianMs(process.execPath, [MAIN, ...list]));
   figure('node_ms', await medianMs(process.execPath, ['-e', 'console.log(1)']));
-  try {
-    figure('docker_help_ms', await medianMs('docker', ['--help']));
-    figure('docker_service_ls_ms', await medianMs('docker', list));
-  } catch (err) {
-    say(`no docker command to compare with: ${(err as Error).message}`);
+  const docker = await dockerCommand();
+  if (docker !== null) {
+    figure('docker_help_ms', await medianMs(docker, ['--help']));
+    figure('docker_service_ls_ms', await medianMs(docker, list));
   }
   server.close();
 }
