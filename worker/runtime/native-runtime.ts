@@ -113,8 +113,12 @@ export class NativeRuntime {
     await unmountTree(stateDir); // roots of ended containers that were looked into
     this.#cgroups = await detectCgroups(cgroupParent, clock);
     this.#shims = SpareShims.open(this.#options.log);
+    const beganMs = clock.monotonicMs();
     const ids = await this.#directories();
     await Promise.all(ids.map((id) => this.#adopt(id)));
+    const elapsedMs = Math.round(clock.monotonicMs() - beganMs);
+    if (ids.length > 0)
+      this.#options.log.info({ count: ids.length, elapsedMs }, 'containers adopted');
     await this.sweep();
   }
 
