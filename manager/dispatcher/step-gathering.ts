@@ -12,8 +12,8 @@ const DELAY = { minMs: 10, maxMs: 100 };
  * While the scheduler gives out tasks by the thousand each node gets one after the other, and a message for each costs both
  * ends more than the task does. So steps go on gathering, for so many times as long as the last one took, at most.
  */
-const GATHER_FACTOR = 16;
-const GATHER_MAX_MS = 500;
+const GATHER_FACTOR = 32;
+const GATHER_MAX_MS = 1_000;
 /** When nothing was given out for so long, what there is goes at once. */
 const GATHER_SLICE_MS = 20;
 

@@ -29,7 +29,7 @@ describe('commits for a step', () => {
     const gathering = gatherStep({ take, tookMs, clock, signal }).then(() => {
       goneMs = elapsedMs();
     });
-    for (let ms = 0; ms < 1_000 && goneMs === null; ms++) await clock.advance(1);
+    for (let ms = 0; ms < 2_000 && goneMs === null; ms++) await clock.advance(1);
     await gathering;
     return goneMs;
   }
@@ -46,9 +46,9 @@ describe('commits for a step', () => {
 
   test.each([
     [0, 10],
-    [2, 32],
-    [20, 320],
-    [100, 500],
+    [2, 64],
+    [20, 640],
+    [100, 1_000],
   ])(
     'while tasks are given out, after a step that took %d ms, they wait for %d ms',
     async (tookMs, delayMs) => {
