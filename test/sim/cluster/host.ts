@@ -386,8 +386,8 @@ export class Host {
   #describe(): NodeDescription {
     return {
       hostname: `host-${this.id}`,
-      platform: { architecture: 'x86_64', os: 'linux' },
-      ...{ nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30, generic: [], plugins: [] },
+      platform: { architecture: this.id % 3 === 0 ? 'aarch64' : 'x86_64', os: 'linux' },
+      ...{ nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30, generic: genericOf(this.id), plugins: [] },
       ...{ engineVersion: '0.1.0', engineLabels: { parity: this.id % 2 === 0 ? 'even' : 'odd' } },
       ...{
         address: this.address,
@@ -399,6 +399,12 @@ export class Host {
       },
     };
   }
+}
+
+/** Named ones on every second machine, counted ones on all. */
+function genericOf(id: number): NodeDescription['generic'] {
+  const gpus = ['a', 'b'].map((value) => ({ kind: 'gpu', value: `gpu-${value}` }));
+  return [...(id % 2 === 0 ? gpus : []), { kind: 'licence', value: 3 }];
 }
 
 export function addressOf(id: number): string {

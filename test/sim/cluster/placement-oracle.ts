@@ -3,7 +3,12 @@
  * what the users of this world ask for, no more.
  */
 import type { Node } from '../../../common/model/node.ts';
-import type { PortConfig, Service } from '../../../common/model/service.ts';
+import type {
+  GenericResource,
+  Platform,
+  PortConfig,
+  Service,
+} from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { isTerminal } from '../../../common/model/task-state.ts';
 import type { ReadView } from '../../../manager/store/types.ts';
@@ -23,6 +28,26 @@ function attributeOf({ role, spec, description }: Node, key: string): string {
   if (key.startsWith('node.labels.')) return spec.labels[key.slice('node.labels.'.length)] ?? '';
   const label = key.slice('engine.labels.'.length);
   return description?.engineLabels[label] ?? '';
+}
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { amd64: 'x86_64', arm64: 'aarch64' };
+
+/** Its program is for such machines, or for any. */
+export function suits({ description }: Node, platforms: readonly Platform[]): boolean {
+  const own = description?.platform;
+  return (
+    platforms.length === 0 ||
+    platforms.some(({ architecture, os }) => {
+      return own?.os === os && own.architecture === (ARCHITECTURES[architecture] ?? architecture);
+    })
+  );
+}
+
+/** Of one kind: how many there are, named or counted. */
+export function unitsOf(kind: string, resources: readonly GenericResource[]): number {
+  return resources
+    .filter((one) => one.kind === kind)
+    .reduce((sum, { value }) => sum + (typeof value === 'number' ? value : 1), 0);
 }
 
 /** Takes new tasks. */
@@ -53,12 +78,19 @@ function startsFirst(service: Service | undefined): boolean {
 export function couldGoTo(view: ReadView, task: Task, node: Node): boolean {
   const { placement, resources } = task.spec;
   if (!isOpen(node) || !meets(node, placement.constraints)) return false;
+  if (!suits(node, placement.platforms)) return false;
   const there = view
     .tasksByNode(node.id)
     .filter((one) => one.id !== task.id && !isTerminal(one.status.state))
     .filter((one) => !comesAfter(view, task, one));
   const taken = there.reduce((sum, { spec }) => sum + spec.resources.reservations.nanoCpus, 0);
   if (taken + resources.reservations.nanoCpus > (node.description?.nanoCpus ?? 0)) return false;
+  const lacksUnits = resources.reservations.generic.some(({ kind, value }) => {
+    const held = there.flatMap(({ assignedGenericResources }) => assignedGenericResources);
+    const free = unitsOf(kind, node.description?.generic ?? []) - unitsOf(kind, held);
+    return Number(value) > free;
+  });
+  if (lacksUnits) return false;
   const copies = there.filter(({ serviceId }) => serviceId === task.serviceId).length;
   if (placement.maxReplicas > 0 && copies >= placement.maxReplicas) return false;
   const wanted = hostPorts(task);

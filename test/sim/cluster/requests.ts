@@ -3,7 +3,7 @@ import type { SeededRandom } from '../../../common/base/random.ts';
 import type { NodeSpec } from '../../../common/model/node.ts';
 import type { Service } from '../../../common/model/service.ts';
 import type { ControlApi } from '../../../manager/controlapi/control-api.ts';
-import { aNetworkSpec, aSecretSpec } from '../../support/builders.ts';
+import { aConfigSpec, aNetworkSpec, aSecretSpec } from '../../support/builders.ts';
 import type { Operator } from './operator.ts';
 import { SpecMaker, type Surroundings } from './specs.ts';
 import type { ClusterWorld } from './world.ts';
@@ -24,6 +24,8 @@ const WEIGHTS = {
   'remove-network': 1,
   'create-secret': 1,
   'remove-secret': 1,
+  'create-config': 1,
+  'remove-config': 1,
   availability: 4,
   labels: 2,
   role: 2,
@@ -93,6 +95,12 @@ export class Requests {
       case 'remove-secret': {
         const secret = this.#any(await control.listSecrets({}));
         return secret === undefined ? '' : ` ${await control.removeSecret(secret.id)}`;
+      }
+      case 'create-config':
+        return this.#create((name) => control.createConfig(aConfigSpec({ name })));
+      case 'remove-config': {
+        const config = this.#any(await control.listConfigs({}));
+        return config === undefined ? '' : ` ${await control.removeConfig(config.id)}`;
       }
       case 'availability':
         return this.#updateNode(control, (spec) => {
@@ -176,7 +184,8 @@ export class Requests {
   async #around(control: ControlApi): Promise<Surroundings> {
     const networks = await control.listNetworks();
     const secrets = await control.listSecrets();
-    return { networks: networks.filter(({ spec }) => !spec.ingress), secrets };
+    const configs = await control.listConfigs();
+    return { networks: networks.filter(({ spec }) => !spec.ingress), secrets, configs };
   }
 
   #any<T>(items: readonly T[]): T | undefined {

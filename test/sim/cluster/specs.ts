@@ -1,10 +1,12 @@
 /** What users ask for: specs of services, drawn at random, with short times so that much happens. */
 import type { SeededRandom } from '../../../common/base/random.ts';
 import type { Network } from '../../../common/model/network.ts';
-import type { Secret } from '../../../common/model/secret.ts';
+import type { Config, Secret } from '../../../common/model/secret.ts';
 import {
+  type GenericResource,
   isJob,
   NO_RESOURCES,
+  type Platform,
   type PortConfig,
   type RestartPolicy,
   type ServiceMode,
@@ -28,10 +30,24 @@ const CONSTRAINTS: readonly (readonly string[])[] = [
   ['engine.labels.parity == odd'],
 ];
 
+const PREFERENCES = ['node.labels.zone', 'engine.labels.parity'].map((spreadOver) => ({
+  spreadOver,
+}));
+const PLATFORMS: readonly Platform[] = [
+  { architecture: 'aarch64', os: 'linux' },
+  { architecture: 'amd64', os: 'linux' }, // as images say it; nodes say x86_64
+];
+const GENERIC: readonly GenericResource[] = [
+  { kind: 'gpu', value: 1 },
+  { kind: 'gpu', value: 2 },
+  { kind: 'licence', value: 2 },
+];
+
 /** What exists that a spec may name. */
 export interface Surroundings {
   readonly networks: readonly Network[];
   readonly secrets: readonly Secret[];
+  readonly configs: readonly Config[];
 }
 
 export class SpecMaker {
@@ -120,7 +136,12 @@ export class SpecMaker {
     return behaviour === 'job' ? 'steady' : behaviour;
   }
 
-  #task(write: number, { networks, secrets }: Surroundings, behaviour: Behaviour): TaskSpec {
+  #task(
+    write: number,
+    { networks, secrets, configs }: Surroundings,
+    behaviour: Behaviour,
+  ): TaskSpec {
+    const config = this.#chance(3) ? this.#pick(configs) : undefined;
     const secret = this.#chance(3) ? this.#pick(secrets) : undefined;
     const attached = this.#chance(2) ? this.#pick(networks) : undefined;
     return aTaskSpec({
@@ -129,16 +150,21 @@ export class SpecMaker {
         env: [`WRITE=${write}`],
         stopGracePeriodNanos: this.#ms(500, 2_000, 4_000),
         secrets: secret === undefined ? [] : [secretReference(secret)],
+        configs: config === undefined ? [] : [configReference(config)],
       }),
-      resources: this.#chance(4)
-        ? {
-            ...NO_RESOURCES,
-            reservations: { ...NO_RESOURCES.reservations, nanoCpus: this.#pick([1e9, 1e9, 3e9])! },
-          }
-        : NO_RESOURCES,
+      resources: {
+        ...NO_RESOURCES,
+        reservations: {
+          ...NO_RESOURCES.reservations,
+          nanoCpus: this.#chance(4) ? this.#pick([1e9, 1e9, 3e9])! : 0,
+          generic: this.#chance(6) ? [this.#pick(GENERIC)!] : [],
+        },
+      },
       restart: this.#restart(behaviour),
       placement: {
-        ...{ constraints: this.#constraints(), preferences: [], platforms: [] },
+        constraints: this.#constraints(),
+        preferences: this.#chance(4) ? [this.#pick(PREFERENCES)!] : [],
+        platforms: this.#chance(8) ? [this.#pick(PLATFORMS)!] : [],
         maxReplicas: this.#chance(8) ? 1 + this.#random.below(2) : 0,
       },
       networks: attached === undefined ? [] : [aNetworkTarget({ target: attached.id })],
@@ -207,5 +233,13 @@ function secretReference({ id, spec }: Secret) {
     secretId: id,
     secretName: spec.name,
     file: { name: spec.name, uid: '0', gid: '0', mode: 0o444 },
+  };
+}
+
+function configReference({ id, spec }: Config) {
+  return {
+    configId: id,
+    configName: spec.name,
+    file: { name: `/${spec.name}`, uid: '0', gid: '0', mode: 0o444 },
   };
 }

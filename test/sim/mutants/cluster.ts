@@ -34,6 +34,30 @@ const SCHEDULER: readonly Mutant[] = [
     replace: 'passes: (index) => activeAt(index) >= 0,',
     invariants: [4],
   },
+  {
+    name: 'platforms-ignored',
+    bug: 'a task goes to a machine that its image is not for',
+    file: 'manager/scheduler/node-filters.ts',
+    find: 'platforms.some((one) => platformFits(one, actual))',
+    replace: '(platforms.some((one) => platformFits(one, actual)) || platforms.length > 0)',
+    invariants: [4],
+  },
+  {
+    name: 'generic-ignored',
+    bug: 'more of a counted or named resource is given away than a node has',
+    file: 'manager/scheduler/load-filters.ts',
+    find: 'if (count > pool.free(kind)) return false;',
+    replace: 'if (count < pool.free(kind) - 99) return false;',
+    invariants: [4],
+  },
+  {
+    name: 'named-resource-twice',
+    bug: 'two tasks get the same named resource',
+    file: 'manager/scheduler/generic-pool.ts',
+    find: 'const free = [...values].filter((value) => !taken?.has(value));',
+    replace: 'const free = [...values].filter((value) => value !== String(taken?.size));',
+    invariants: [4],
+  },
 ];
 
 const ALLOCATOR: readonly Mutant[] = [
@@ -85,6 +109,14 @@ const DISPATCHER: readonly Mutant[] = [
     file: 'manager/dispatcher/node-assignments.ts',
     find: "if (!before.secrets.has(id)) this.#tellFile('secret', id, view, out);",
     replace: "if (before.secrets.has(id)) this.#tellFile('secret', id, view, out);",
+    invariants: [8, 14],
+  },
+  {
+    name: 'configs-not-in-steps',
+    bug: 'a task comes in a step without the configs that it needs',
+    file: 'manager/dispatcher/node-assignments.ts',
+    find: "if (!before.configs.has(id)) this.#tellFile('config', id, view, out);",
+    replace: "if (before.configs.has(id)) this.#tellFile('config', id, view, out);",
     invariants: [8, 14],
   },
   {

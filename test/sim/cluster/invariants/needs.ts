@@ -1,4 +1,4 @@
-/** When a task is prepared, its node has what it needs: secrets, networks, its own seat in them. */
+/** When a task is prepared, its node has what it needs: secrets, configs, networks, its own seat in them. */
 import type { Task } from '../../../../common/model/task.ts';
 import type { Dependencies } from '../../../../worker/executor/executor.ts';
 import { expect } from '../../checker.ts';
@@ -23,6 +23,12 @@ export class NodeHasNeeds implements ClusterChecker {
       const exists = this.#world.view((view) => view.get('secret', secretId)) !== undefined;
       expect(!exists || dependencies.secret(secretId) !== undefined, () => {
         return `task ${task.id} is prepared on machine ${host.id} without secret ${secretId}`;
+      });
+    }
+    for (const { configId } of task.spec.container.configs) {
+      const exists = this.#world.view((view) => view.get('config', configId)) !== undefined;
+      expect(!exists || dependencies.config(configId) !== undefined, () => {
+        return `task ${task.id} is prepared on machine ${host.id} without config ${configId}`;
       });
     }
     for (const { networkId } of task.networks) {

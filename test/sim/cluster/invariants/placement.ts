@@ -1,4 +1,4 @@
-/** A task gets no node that does not take it: constraints, availability. */
+/** A task gets no node that does not take it: constraints, platforms, availability, room. */
 import type { NodeId } from '../../../../common/model/ids.ts';
 import type { Node } from '../../../../common/model/node.ts';
 import type { Task } from '../../../../common/model/task.ts';
@@ -6,7 +6,7 @@ import { isTerminal } from '../../../../common/model/task-state.ts';
 import type { Commit, ReadView } from '../../../../manager/store/types.ts';
 import { broken, expect } from '../../checker.ts';
 import type { ClusterChecker } from '../checker.ts';
-import { comesAfter, isOpen, meets, portKey } from '../placement-oracle.ts';
+import { comesAfter, isOpen, meets, portKey, suits, unitsOf } from '../placement-oracle.ts';
 import type { ClusterWorld } from '../world.ts';
 
 /** A decision is made on what a leader knows, and is committed later: after an election at worst. */
@@ -58,12 +58,16 @@ export class AllowedNodes implements ClusterChecker {
     const sinceMs = this.#world.clock.nowMs - DECISION_MS;
     const versions = (this.#known.get(nodeId) ?? []).filter(({ untilMs }) => untilMs >= sinceMs);
     const isAllowed = versions.some(
-      ({ node }) => isOpen(node) && meets(node, spec.placement.constraints),
+      ({ node }) =>
+        isOpen(node) &&
+        meets(node, spec.placement.constraints) &&
+        suits(node, spec.placement.platforms),
     );
-    expect(
-      isAllowed,
-      () => `task ${id} was given to ${nodeId}, against ${spec.placement.constraints.join()}`,
-    );
+    expect(isAllowed, () => {
+      const { constraints, platforms } = spec.placement;
+      const rules = [...constraints, ...platforms.map(({ architecture }) => architecture)];
+      return `task ${id} was given to ${nodeId}, against ${rules.join()}`;
+    });
     const there = view.tasksByNode(nodeId).filter((one) => isThere(one));
     const atOnce = there.filter((one) => !there.some((other) => comesAfter(view, other, one)));
     const nanoCpus = atOnce.reduce((sum, one) => sum + one.spec.resources.reservations.nanoCpus, 0);
@@ -85,6 +89,26 @@ export class AllowedNodes implements ClusterChecker {
       return `${wanted.length} tasks of ${task.serviceId} on ${nodeId}, ${maxReplicas} are allowed`;
     });
     this.#judgePorts(task, atOnce);
+    this.#judgeGeneric(task, atOnce);
+  }
+
+  /** What it asked for, and no more of it than the machine has; of what has names each to one. */
+  #judgeGeneric(task: Task, there: readonly Task[]): void {
+    const { nodeId, assignedGenericResources: given } = task;
+    const own = this.#known.get(nodeId!)?.at(-1)?.node.description?.generic ?? [];
+    for (const { kind, value } of task.spec.resources.reservations.generic) {
+      expect(unitsOf(kind, given) === value, () => {
+        return `${task.id} has ${unitsOf(kind, given)} ${kind} on ${nodeId}, it asked for ${value}`;
+      });
+      const held = there.flatMap((one) => one.assignedGenericResources);
+      const [taken, units] = [unitsOf(kind, held), unitsOf(kind, own)];
+      expect(taken <= units, () => `${nodeId} has given ${taken} ${kind} of ${units} away`);
+      const names = held.flatMap((one) => (one.kind === kind ? [String(one.value)] : []));
+      const isNamed = given.some((one) => typeof one.value === 'string');
+      expect(!isNamed || new Set(names).size === names.length, () => {
+        return `${nodeId} has given one of ${names.join()} twice, last to ${task.id}`;
+      });
+    }
   }
 
   #judgePorts(task: Task, there: readonly Task[]): void {

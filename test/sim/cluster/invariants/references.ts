@@ -1,4 +1,4 @@
-/** A service names nothing that is not there: no secret and no network is removed that one uses. */
+/** A service names nothing that is not there: no secret, config or network is removed that one uses. */
 import type { Service } from '../../../../common/model/service.ts';
 import type { Commit, ReadView } from '../../../../manager/store/types.ts';
 import { expect } from '../../checker.ts';
@@ -11,7 +11,10 @@ export class NothingNamedIsGone implements ClusterChecker {
   committed({ changes }: Commit, view: ReadView): void {
     for (const { kind, action, object } of changes) {
       if (kind === 'service' && action !== 'remove') look(view, object);
-      else if ((kind === 'secret' || kind === 'network') && action === 'remove') {
+      else if (
+        (kind === 'secret' || kind === 'config' || kind === 'network') &&
+        action === 'remove'
+      ) {
         for (const service of view.list('service')) look(view, service);
       }
     }
@@ -27,5 +30,9 @@ function look(view: ReadView, { spec }: Service): void {
   for (const { secretId } of container.secrets) {
     const isThere = view.get('secret', secretId) !== undefined;
     expect(isThere, () => `service ${spec.name} names secret ${secretId}, which is gone`);
+  }
+  for (const { configId } of container.configs) {
+    const isThere = view.get('config', configId) !== undefined;
+    expect(isThere, () => `service ${spec.name} names config ${configId}, which is gone`);
   }
 }
