@@ -131,9 +131,7 @@ export class Daemon {
       log,
       onFailure,
       register: (server) => {
-        const releases = [containerApi, ...(options.apiReadOnWorkers ? [reads] : [])].map((api) =>
-          api.register(server),
-        );
+        const releases = [containerApi, reads].map((api) => api.register(server));
         return () => {
           for (const release of releases) release();
         };

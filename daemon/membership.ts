@@ -22,6 +22,7 @@ import { Manager } from '../manager/manager.ts';
 import type { ManagerOptions, ManagerOrigin } from '../manager/manager-options.ts';
 import type { ClusterPeers } from '../worker/images/image-store.ts';
 import { parseHostPort } from './addresses.ts';
+import { READS_REFUSED } from './engineapi/worker-reads.ts';
 import { KnownManagers } from './known-managers.ts';
 import type { MembershipFiles } from './membership-files.ts';
 import type { NodeAddresses } from './node-addresses.ts';
@@ -172,9 +173,7 @@ export class Membership {
     if (!hasCode(cause, 'unimplemented')) {
       throw new SkepError('unavailable', 'reach a manager of the cluster', { cause });
     }
-    const words =
-      'This node is not a swarm manager, and the managers answer no reads of workers: start them with --api-read-on-workers as well.';
-    throw new SkepError('not-a-manager', words, { cause });
+    throw new SkepError('not-a-manager', READS_REFUSED, { cause }); // of an older release
   }
 
   async #enter(origin: ManagerOrigin | null): Promise<void> {

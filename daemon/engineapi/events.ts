@@ -5,7 +5,7 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { JournalReader } from '../../common/base/journal.ts';
 import { EVENT_FILTERS, eventTest } from './event-filters.ts';
 import type { EventJournal, ScopedEvent } from './event-journal.ts';
-import { type FarEvents, type FarEventsSource, openFarEvents } from './far-events.ts';
+import { type FarEvents, type FarEventsSource, farEventsOf } from './far-events.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { PatientWriter } from './patient-writer.ts';
@@ -28,9 +28,7 @@ export function addEventRoutes(routes: Routes, options: EventRoutesOptions): voi
     const { test, ...range } = eventSelection(context);
     const inScope = (event: ScopedEvent): boolean => scope === undefined || event.scope === scope;
     const selection = { ...range, test: (event: ScopedEvent) => inScope(event) && test(event) };
-    const farEvents = far?.isAsked()
-      ? await openFarEvents(far, context.query, context.signal)
-      : null;
+    const farEvents = far ? await farEventsOf(far, context.query, clock, context.signal) : null;
     const out = context.stream('application/json');
     const writer = new PatientWriter(out, clock, context.signal);
     const over = abortWith(context.signal);

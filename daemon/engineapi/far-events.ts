@@ -4,16 +4,47 @@
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { SkepError } from '../../common/base/errors.ts';
+import { abortWith } from '../../common/base/abort-with.ts';
+import type { Clock } from '../../common/base/clock.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 
 /** Without their ends. Throws `unavailable` when the answer breaks off. */
 export type FarEvents = AsyncIterable<string>;
+
+/** Of a client of the node's own events with managers that cannot be reached. */
+const PATIENCE_MS = 3_000;
 
 export interface FarEventsSource {
   /** This node is a worker that may ask. */
   readonly isAsked: () => boolean;
   /** Throws `unavailable` when no manager can be reached. */
   readonly connect: (signal: AbortSignal) => Promise<Duplex>;
+  /** Where none can be reached at first there is no answer; else the node's own events are one, as Docker's workers have. */
+  readonly isVital: boolean;
+}
+
+/** null = they are not there, and not vital. @param query as the client gave it. */
+export async function farEventsOf(
+  far: FarEventsSource,
+  query: URLSearchParams,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<FarEvents | null> {
+  if (!far.isAsked()) return null;
+  if (far.isVital) return openFarEvents(far, query, signal);
+  const given = abortWith(signal); // goes on to hold for the stream
+  const timer = clock.setTimer(PATIENCE_MS, () => {
+    given.abort(new SkepError('unavailable', 'no manager answered in time'));
+  });
+  try {
+    return await openFarEvents(far, query, given.signal);
+  } catch (err) {
+    signal.throwIfAborted();
+    if (!hasCode(err, 'unavailable') && !hasCode(err, 'not-a-manager')) throw err;
+    return null;
+  } finally {
+    timer.cancel();
+  }
 }
 
 /** @param query as the client gave it. Resolves when the manager answers. */

@@ -31,18 +31,23 @@ import { addSystemRoutes } from './system.ts';
 import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
 import { onlyProcessesOfTasks, requireTask, withLeave } from './worker-execs.ts';
-import { onlyClusterReads, passOn, withWorkerReads } from './worker-reads.ts';
+import {
+  onlyClusterReads,
+  onlyNews,
+  passOn,
+  withWorkerReads,
+  withWorkerWatch,
+} from './worker-reads.ts';
 
 export function addRoutes(bare: Routes, parts: RouteParts): void {
   const { worker, swarm, clock, execs, events } = parts;
-  const workerReads = parts.readOnWorkers
-    ? {
-        isWorker: () => swarm.state().local === 'active' && swarm.manager === null,
-        nodeId: () => swarm.state().nodeId,
-        connect: (signal: AbortSignal) => swarm.connectToManager(signal),
-      }
-    : null;
-  const routes = workerReads ? withWorkerReads(bare, workerReads) : bare;
+  const asWorker = {
+    isWorker: () => swarm.state().local === 'active' && swarm.manager === null,
+    nodeId: () => swarm.state().nodeId,
+    connect: (signal: AbortSignal) => swarm.connectToManager(signal),
+  };
+  const workerReads = parts.readOnWorkers ? asWorker : null;
+  const routes = workerReads ? withWorkerReads(bare, workerReads) : withWorkerWatch(bare, asWorker);
   addSystemRoutes(routes, parts);
   addSwarmRoutes(routes, parts);
   addNodeRoutes(routes, parts);
@@ -79,18 +84,18 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
   addVolumeRoutes(routes, worker.volumes);
   addEventRoutes(routes, {
     ...{ events, clock },
-    ...(workerReads && { far: { isAsked: workerReads.isWorker, connect: workerReads.connect } }),
+    far: { isAsked: asWorker.isWorker, connect: asWorker.connect, isVital: workerReads !== null },
   });
   addNotYetRoutes(routes);
 }
 
 /** What this node answers for workers while it is a manager: see `withWorkerReads`. */
 export function addRoutesForWorkers(routes: Routes, parts: RouteParts): void {
-  const reads = onlyClusterReads(routes);
+  const reads = parts.readOnWorkers ? onlyClusterReads(routes) : onlyNews(routes);
   addNodeRoutes(reads, parts);
   addServiceRoutes(reads, parts);
   addServiceLogRoutes(reads, parts);
-  addWatchRoutes(reads, parts);
+  addWatchRoutes(reads, parts, { inOutline: !parts.readOnWorkers });
   addEventRoutes(reads, { events: parts.events, clock: parts.clock, scope: 'swarm' });
   addNetworkRoutes(reads, parts, { limit: 'swarm', workerReads: null });
   addSecretRoutes(reads, parts);

@@ -12,7 +12,7 @@ import type { ClusterWatch, WatchAction, WatchFilters } from '../../manager/cont
 import type { Commit } from '../../manager/store/types.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
-import { commitToJson } from './json/change.ts';
+import { commitToJson, commitToOutline } from './json/change.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { PatientWriter } from './patient-writer.ts';
 import type { Routes } from './server.ts';
@@ -22,7 +22,12 @@ const ACTIONS: readonly WatchAction[] = ['create', 'update', 'remove'];
 /** Proxies and clients take a connection that is silent for a minute for dead. */
 const KEEP_ALIVE_MS = 15_000;
 
-export function addWatchRoutes(routes: Routes, parts: RouteParts): void {
+/** @param options `inOutline`: which objects changed, and not to what */
+export function addWatchRoutes(
+  routes: Routes,
+  parts: RouteParts,
+  { inOutline }: { readonly inOutline: boolean } = { inOutline: false },
+): void {
   routes.add('GET', '/skep/watch', async (context) => {
     const filters = watchFilters(context.text('filters'));
     const from = fromRevision(context);
@@ -33,7 +38,8 @@ export function addWatchRoutes(routes: Routes, parts: RouteParts): void {
     const watch = await control.watch(filters, from, context.signal);
     try {
       const withPrevious = context.flag('previous');
-      const toJson = (commit: Commit): object => commitToJson(commit, withPrevious, networkOf);
+      const toJson = (commit: Commit): object =>
+        inOutline ? commitToOutline(commit) : commitToJson(commit, withPrevious, networkOf);
       context.response.setHeader('Cache-Control', 'no-store');
       const out = context.stream('text/event-stream');
       const writer = new PatientWriter(out, parts.clock, context.signal);

@@ -1,9 +1,10 @@
 /**
  * What is asked of the cluster at a worker: passed on to a manager, where operators allow it (`--api-read-on-workers`,
- * docs/decisions/0124). Knows which routes only read the cluster; nothing of what they do.
+ * docs/decisions/0124), and without that what tells only that something changed (0218). Knows which routes only read the cluster; nothing of what they do.
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
+import { SkepError } from '../../common/base/errors.ts';
 import { askJson } from './ask-json.ts';
 import { forward } from './forward.ts';
 import type { RequestContext } from './http-context.ts';
@@ -21,6 +22,12 @@ const READS = /^\/(services|tasks|nodes|secrets|configs|skep\/services|skep\/wat
 const NETWORKS = /^\/networks(?=\/|$)/;
 /** On a worker they are added to its own: see `addEventRoutes`. */
 const EVENTS = '/events';
+/** Without a flag in outline: which object changed, and not to what. */
+const WATCH = '/skep/watch';
+
+/** Of managers that have not the flag. */
+export const READS_REFUSED =
+  'This node is not a swarm manager, and the managers answer no reads of workers: start them with --api-read-on-workers as well.';
 
 /** Not `/swarm`: it holds the tokens with which anybody becomes a manager. */
 function isClusterRead(method: Method, path: string): boolean {
@@ -33,6 +40,29 @@ export function onlyClusterReads(routes: Routes): Routes {
     add: (method, path, handler) => {
       if (isClusterRead(method, path) || path === EVENTS) routes.add(method, path, handler);
     },
+  };
+}
+
+/** The same of a manager that tells workers only that something changed; for the rest it says what it lacks. */
+export function onlyNews(routes: Routes): Routes {
+  return {
+    add: (method, path, handler) => {
+      if (method === 'GET' && (path === EVENTS || path === WATCH)) {
+        routes.add(method, path, handler);
+      } else if (isClusterRead(method, path)) {
+        routes.add(method, path, () => {
+          throw new SkepError('not-a-manager', READS_REFUSED);
+        });
+      }
+    },
+  };
+}
+
+/** Adds to `routes`; on a worker the watch alone is a manager's to answer. */
+export function withWorkerWatch(routes: Routes, options: WorkerReadsOptions): Routes {
+  const asked = withWorkerReads(routes, options);
+  return {
+    add: (method, path, handler) => (path === WATCH ? asked : routes).add(method, path, handler),
   };
 }
 

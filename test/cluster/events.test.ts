@@ -269,8 +269,31 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
     await shared.current.skep(['service', 'rm', '-d', 'seen']);
   });
 
+  test('a worker tells what changed, and not to what', { timeout: 60_000 }, async () => {
+    const seen = await watch('worker-1', filters({ kind: ['config'] }));
+    const since = Math.floor(Date.now() / 1000);
+    await shared.current.skep(['config', 'create', 'outline', '-'], { input: 'not to be told' });
+    await eventually(
+      'it is told of',
+      () => expect(told(seen.events())).toEqual(['create config outline']),
+      { withinMs: 10_000 },
+    );
+    const [change] = seen.events().flatMap(({ data }) => data.Changes ?? []);
+    expect(change).toEqual({
+      Action: 'create',
+      Kind: 'config',
+      Object: {
+        ID: expect.stringMatching(/^[a-z0-9]{25}$/),
+        Version: { Index: expect.any(Number) },
+        Spec: { Name: 'outline' },
+      },
+    });
+    const args = ['events', '--since', String(since), '--until', '0s', '--filter', 'type=config'];
+    const said = await shared.current.skep(args, { host: 'worker-1' });
+    expect(said).toMatch(/^\S+Z config create \S+ \(name=outline\)$/m);
+  });
+
   test.each([
-    ['worker-1', 'from=1', 503, /Worker nodes can't be used/],
     ['manager-1', 'from=999999999', 400, /the newest one is \d+/],
     ['manager-2', 'from=x', 400, /no revision/],
     ['manager-1', filters({ kind: ['volume'] }), 400, /one of cluster, node/],

@@ -31,6 +31,22 @@ export function commitToJson(
   };
 }
 
+/** Which objects changed: enough to ask for them, where one may. */
+export function commitToOutline({ revision, changes }: Commit): object {
+  return {
+    Revision: revision,
+    Changes: changes.map(({ action, kind, object }) => ({
+      Action: action,
+      Kind: kind,
+      Object: {
+        ID: object.id,
+        Version: { Index: object.meta.version },
+        ...('spec' in object && 'name' in object.spec && { Spec: { Name: object.spec.name } }),
+      },
+    })),
+  };
+}
+
 /** As the list calls show it; a node without its `ManagerStatus`, which is Raft's and not the store's. */
 function objectToJson({ kind, object }: StoreChange, networkOf: NetworkOf): object {
   switch (kind) {

@@ -1,8 +1,10 @@
 import { createServer, type RequestListener } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import { describe, expect, test } from 'vitest';
+import { SkepError } from '../../../common/base/errors.ts';
 import { passOnEvents } from '../../../daemon/engineapi/events.ts';
-import { openFarEvents } from '../../../daemon/engineapi/far-events.ts';
+import { farEventsOf, openFarEvents } from '../../../daemon/engineapi/far-events.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 /** A manager that answers one request, without a socket. */
 function manager(answer: RequestListener): Duplex {
@@ -69,6 +71,29 @@ describe('events of the cluster on a worker', () => {
     });
     await expect(open(near)).rejects.toMatchObject({ code: 'unavailable' });
     expect(near.destroyed).toBe(true);
+  });
+
+  test('are left out where no manager can be reached in time, unless an operator counts on them', async () => {
+    const clock = new FakeClock();
+    const ask = (isVital: boolean, connect: (signal: AbortSignal) => Promise<Duplex>) => {
+      const far = { isAsked: () => true, isVital, connect };
+      return farEventsOf(far, new URLSearchParams(), clock, new AbortController().signal);
+    };
+    const refuses = async () => {
+      throw new SkepError('unavailable', 'nobody answers');
+    };
+    expect(await ask(false, refuses)).toBeNull();
+    await expect(ask(true, refuses)).rejects.toThrow('nobody answers');
+    const hangs = (signal: AbortSignal): Promise<Duplex> =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason));
+      });
+    const silent = ask(false, hangs);
+    await clock.advance(3_000);
+    expect(await silent).toBeNull();
+    const answers = async () => manager((_request, response) => void response.end('{}\n'));
+    expect(await read((await ask(false, answers))!, 1)).toMatchObject({ lines: '{}\n' });
+    expect(clock.pending).toBe(0);
   });
 
   test('a client that goes ends the connection', async () => {

@@ -34,7 +34,9 @@ beforeEach(async () => {
   const swarm = { manager, requireManager: () => manager };
   const bridge = { list: () => [DEFAULT_BRIDGE], usersOf: () => [] };
   const worker = { localNetworks: bridge, containers: { list: () => [] } };
-  const parts = { swarm, worker, engineId: 'engine', clock: it.clock } as unknown as RouteParts;
+  const parts = {
+    ...{ swarm, worker, engineId: 'engine', clock: it.clock, readOnWorkers: true },
+  } as unknown as RouteParts;
   addNetworkRoutes(routes, parts, { workerReads: null });
   addNodeRoutes(routes, parts);
   addRoutesForWorkers(into(forWorkers), parts);

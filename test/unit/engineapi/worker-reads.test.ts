@@ -6,8 +6,10 @@ import type { Handler, Routes } from '../../../daemon/engineapi/server.ts';
 import {
   clusterNetworks,
   onlyClusterReads,
+  onlyNews,
   targetOf,
   withWorkerReads,
+  withWorkerWatch,
 } from '../../../daemon/engineapi/worker-reads.ts';
 import { allRoutes } from '../../support/api-requests.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -78,6 +80,41 @@ describe('what workers may read of the cluster', () => {
       expect(seen).toBe(by);
     },
   );
+
+  test('without the flag is that something changed; what is refused is told with the flag’s name', () => {
+    const { routes, handlers } = recorder();
+    let answered = 0;
+    const news = onlyNews(routes);
+    for (const [method, path] of allRoutes()) news.add(method, path, () => void answered++);
+    const answer = (route: string) => handlers.get(route)!({} as RequestContext);
+    answer('GET /events');
+    answer('GET /skep/watch');
+    expect(answered).toBe(2);
+    for (const route of [...handlers.keys()]) {
+      if (['GET /events', 'GET /skep/watch'].includes(route)) continue;
+      expect(() => answer(route), route).toThrow('--api-read-on-workers');
+    }
+    expect(handlers.has('GET /swarm')).toBe(false);
+  });
+
+  test('a worker without the flag passes on the watch alone', async () => {
+    const { routes, handlers } = recorder();
+    const passed: string[] = [];
+    const asked = withWorkerWatch(routes, {
+      isWorker: () => true,
+      nodeId: () => 'n',
+      connect: async () => {
+        throw new Error('asked');
+      },
+    });
+    for (const [method, path] of allRoutes()) asked.add(method, path, () => {});
+    for (const [route, handler] of handlers) {
+      const context = { text: () => null, signal: new AbortController().signal };
+      const done = Promise.resolve(handler(context as unknown as RequestContext));
+      await done.catch(() => passed.push(route));
+    }
+    expect(passed).toEqual(['GET /skep/watch']);
+  });
 
   test.each([
     ['/v1.50/nodes/self?x=1', '/v1.50/nodes/abc?x=1'],
