@@ -97,13 +97,13 @@ function requirePath(context: RequestContext): string {
 
 /** A reader that takes nothing is given up: while it waits, a container at rest can neither be started nor removed. */
 export async function sendPieces(
-  context: Pick<RequestContext, 'stream' | 'signal'>,
+  context: Pick<RequestContext, 'begin' | 'signal'>,
   clock: Clock,
   pieces: AsyncIterable<Buffer>,
 ): Promise<void> {
   // Only with the first piece: what is not there is told by the status.
   let out: Writable | null = null;
-  const open = (): Writable => (out ??= context.stream(TAR_TYPE));
+  const open = (): Writable => (out ??= context.begin(TAR_TYPE));
   let writer: PatientWriter | null = null;
   for await (const piece of pieces) {
     writer ??= new PatientWriter(open(), clock, context.signal);

@@ -202,6 +202,7 @@ export function addContainerLifecycleRoutes(
   routes.add('POST', '/containers/:id/wait', async (context) => {
     const container = drivenOfPath(context);
     const until = conditionOf(context.text('condition'));
+    context.reserveStream();
     const result = container.wait(until, context.signal);
     result.catch(() => {}); // it is awaited below, behind the headers
     // The client starts the container only when it has them.

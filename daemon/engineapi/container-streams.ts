@@ -8,7 +8,7 @@ import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { consoleSizeOf } from './json/console-size.ts';
 import { drained } from './patient-writer.ts';
-import { type RelayRules, relay, whenGone } from './process-streams.ts';
+import { endWithWords, type RelayRules, relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
 export function addContainerStreamRoutes(
@@ -31,8 +31,7 @@ export function addContainerStreamRoutes(
       const how = await attachTo(socket, await containers.attach(info, gone), wanted, gone);
       if (how === 'detached') info.plain?.detached();
     } catch (err) {
-      socket.destroy();
-      if (!gone.aborted) throw err;
+      if (!gone.aborted) endWithWords(socket, err, wanted.tty);
     }
   });
 

@@ -26,6 +26,7 @@ export function addEventRoutes(routes: Routes, options: EventRoutesOptions): voi
   const { events, clock, scope, far } = options;
   routes.add('GET', '/events', async (context) => {
     const { test, ...range } = eventSelection(context);
+    context.reserveStream();
     const inScope = (event: ScopedEvent): boolean => scope === undefined || event.scope === scope;
     const selection = { ...range, test: (event: ScopedEvent) => inScope(event) && test(event) };
     const farEvents = far ? await farEventsOf(far, context.query, clock, context.signal) : null;

@@ -1,6 +1,6 @@
 /** Commands that are run in containers: made, started, resized, looked at. */
 import type { Duplex } from 'node:stream';
-import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import type { StringMap } from '../../common/model/objects.ts';
@@ -10,11 +10,11 @@ import { CommandError } from '../../worker/runtime/exec-session.ts';
 import type { ExecSession, ExecSpec } from '../../worker/runtime/native-runtime.ts';
 import type { EventJournal } from './event-journal.ts';
 import { mintExecId } from './exec-id.ts';
-import { frame, streamType } from './frames.ts';
+import { streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { consoleSizeFromJson, consoleSizeOf } from './json/console-size.ts';
 import { JsonReader } from './json/reader.ts';
-import { type RelayRules, relay, whenGone } from './process-streams.ts';
+import { endWithWords, type RelayRules, relay, whenGone } from './process-streams.ts';
 import type { Routes } from './server.ts';
 
 export interface ExecRoutesOptions {
@@ -157,9 +157,9 @@ async function startExec(
   // As it is now: it may have been paused or removed since the exec was made.
   const info = containers.require(record.containerId);
   requireAnswering(info, 'exec');
-  record.hasBegun = true;
   // Before there is output: docker-py reads the connection past its HTTP library, which may have taken what came with the headers.
   const socket = detach ? null : context.hijack(streamType(record.spec.tty, context.apiMinor));
+  record.hasBegun = true;
   const gone = socket && whenGone(socket);
   let session: ExecSession;
   try {
@@ -228,14 +228,7 @@ function failStart(record: ExecRecord, socket: Duplex | null, err: unknown): voi
   else if (socket !== null) record.exitCode = EXIT_KILLED; // its container ended or was removed meanwhile
   record.hasBegun = record.exitCode !== null;
   if (socket === null) throw err;
-  if (!(err instanceof SkepError)) {
-    socket.destroy();
-    throw err;
-  }
-  const { tty } = record.spec;
-  const words = Buffer.from(`${describeError(err)}\r\n`);
-  socket.resume();
-  socket.end(tty ? words : frame('stderr', words));
+  endWithWords(socket, err, record.spec.tty);
 }
 
 /** Without a terminal nothing has a size, as in Docker. */

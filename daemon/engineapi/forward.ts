@@ -109,6 +109,8 @@ async function passBack(
     await splice(client, connection, response);
     return;
   }
+  // What says no length goes on, mostly, for as long as there is something to tell.
+  if (response.statusCode === 200 && isChunked(response.headers)) context.reserveStream();
   context.response.writeHead(response.statusCode ?? 502, endToEnd(response.headers));
   context.response.flushHeaders();
   try {

@@ -10,6 +10,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import { patiently } from './patient-reader.ts';
 import { endInPieces, PIECE_BYTES_MAX } from './patient-writer.ts';
 import { BODY_BYTES_MAX, RawInput } from './raw-input.ts';
+import type { StreamPlaces } from './stream-places.ts';
 
 /** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
 const BODY_LIMIT_MS = 30_000;
@@ -29,6 +30,7 @@ export interface RequestContextOptions {
   readonly apiMinor: number;
   /** the raw connection when the client asked for an upgrade, with what it already sent */
   readonly upgrade: { readonly socket: Duplex; readonly head: Buffer } | null;
+  readonly streams: StreamPlaces;
 }
 
 export class RequestContext {
@@ -39,6 +41,7 @@ export class RequestContext {
   readonly #clock: Clock;
   readonly #params: Readonly<Record<string, string | undefined>>;
   readonly #upgrade: RequestContextOptions['upgrade'];
+  readonly #streams: StreamPlaces;
 
   constructor(options: RequestContextOptions) {
     this.request = options.request;
@@ -48,6 +51,7 @@ export class RequestContext {
     this.#clock = options.clock;
     this.#params = options.params;
     this.#upgrade = options.upgrade;
+    this.#streams = options.streams;
   }
 
   /** Made for who asks: most requests are answered before anybody could go. */
@@ -164,19 +168,37 @@ export class RequestContext {
     endInPieces(this.response, json);
   }
 
-  /** Sends the headers at once: clients wait for them before they go on. */
-  stream(contentType: string, status = 200): ServerResponse {
-    this.response.writeHead(status, { 'Content-Type': contentType });
+  /**
+   * Of what goes on for as long as its source does. Said before what it needs is begun: throws `unavailable` when too many
+   * streams are open.
+   */
+  reserveStream(): void {
+    if (!this.#isStream) this.#streams.take(this.response);
+    this.#isStream = true;
+  }
+
+  #isStream = false;
+
+  /** As `begin`, of what goes on for as long as its source does. Throws as `reserveStream`. */
+  stream(contentType: string): ServerResponse {
+    this.reserveStream();
+    return this.begin(contentType);
+  }
+
+  /** Sends the headers at once, for clients wait for them before they go on, and knows no length of what comes. */
+  begin(contentType: string): ServerResponse {
+    this.response.writeHead(200, { 'Content-Type': contentType });
     this.response.flushHeaders();
     return this.response;
   }
 
   /**
    * Takes the connection over for raw bytes in both directions: 101 when the client asked for an
-   * upgrade, else 200 on the same socket (older clients).
+   * upgrade, else 200 on the same socket (older clients). Throws `unavailable` when there are too many streams.
    */
   hijack(contentType: string): Duplex {
     const socket = this.#upgrade?.socket ?? this.request.socket;
+    this.#streams.take(socket);
     const status = this.#upgrade ? '101 UPGRADED' : '200 OK';
     const upgrade = this.#upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
     this.response.detachSocket(this.request.socket);

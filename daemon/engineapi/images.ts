@@ -212,7 +212,7 @@ function progressStream(context: RequestContext): {
     async follow(work) {
       const out = context.response;
       const begin = (): void => {
-        if (!out.headersSent) context.stream('application/json');
+        if (!out.headersSent) context.begin('application/json');
       };
       try {
         await work((line) => {
@@ -240,7 +240,7 @@ async function saveImages(
   if (names.length === 0) throw new SkepError('invalid-argument', 'save: no image is named');
   for (const name of names) requireImage(images, name);
   const archive = images.save(names);
-  await pipeline(archive, context.stream('application/x-tar'));
+  await pipeline(archive, context.begin('application/x-tar'));
 }
 
 /** @param text `os[/architecture[/variant]]`; empty = not given */

@@ -11,7 +11,7 @@ export function addMetricsRoute(
   parts: Pick<RouteParts, 'worker' | 'version'>,
 ): void {
   routes.add('GET', '/skep/metrics', async (context) => {
-    context.stream(CONTENT_TYPE).end(renderMetrics(metricsOf(parts)));
+    context.begin(CONTENT_TYPE).end(renderMetrics(metricsOf(parts)));
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { SkepError } from '../../common/base/errors.ts';
+import { describeError, SkepError } from '../../common/base/errors.ts';
 import { DetachKeys } from '../../common/model/detach-keys.ts';
 import { frame } from './frames.ts';
 
@@ -32,6 +32,17 @@ export function whenGone(socket: Duplex): AbortSignal {
   if (socket.destroyed) leave();
   else socket.once('close', leave);
   return gone.signal;
+}
+
+/** Tells a client whose connection was taken over what went wrong, as Docker does. Throws `err` when it is none of those that are told to users. */
+export function endWithWords(socket: Duplex, err: unknown, tty: boolean): void {
+  if (!(err instanceof SkepError)) {
+    socket.destroy();
+    throw err;
+  }
+  const words = Buffer.from(`${describeError(err)}\r\n`);
+  socket.resume();
+  socket.end(tty ? words : frame('stderr', words));
 }
 
 /**

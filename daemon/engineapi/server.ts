@@ -18,6 +18,8 @@ import type { Logger } from '../../common/base/log.ts';
 import { RequestContext } from './http-context.ts';
 import { NEWEST_MINOR } from './json/api-versions.ts';
 import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
+import { STREAMS_MAX, StreamPlaces } from './stream-places.ts';
+import { probeSilent, VANISHED_CHECK_PERIOD_MS } from './vanished-clients.ts';
 
 /** The newest API that is served, and the oldest: the range of Docker 28.2. 1.24 is the first with services. */
 export const API_VERSION_MAX = `1.${NEWEST_MINOR}`;
@@ -59,13 +61,20 @@ const HANDSHAKE_LIMIT_MS = 10_000;
 /** A connection without a request is closed after this. */
 const IDLE_LIMIT_MS = 60_000;
 /**
- * Connections served at once, each of which may be a stream; then new ones are told to wait, and those that are served
- * go on. Far above that they are closed at once.
+ * Connections served at once; then new ones are told to wait, and those that are served go on. Far above that they are
+ * closed at once. More than there may be streams: who looks what is wrong with an engine that is full of them is answered.
  */
-export const CONNECTIONS_MAX = 1_000;
+export const CONNECTIONS_MAX = STREAMS_MAX + 200;
 const CONNECTIONS_HELD_MAX = 2 * CONNECTIONS_MAX;
 
-const SERVER_OPTIONS: ServerOptions = { connectionsCheckingInterval: CHECK_PERIOD_MS };
+/** By TCP the kernel asks an end that says nothing for so long whether it is there. */
+const KEEPALIVE_DELAY_MS = 15_000;
+
+const SERVER_OPTIONS: ServerOptions = {
+  connectionsCheckingInterval: CHECK_PERIOD_MS,
+  keepAlive: true,
+  keepAliveInitialDelay: KEEPALIVE_DELAY_MS,
+};
 const VERSION_PREFIX = /^\/v(\d+)\.(\d+)(?=\/|$)/;
 
 export class EngineServer implements Routes {
@@ -82,13 +91,18 @@ export class EngineServer implements Routes {
   /** below the connections of TLS, and what is not one yet */
   readonly #handshakes = new Set<Duplex>();
 
+  readonly #streams = new StreamPlaces();
   readonly #stalled = new StalledReaders();
-  readonly #stallCheck: Timer;
+  readonly #checks: readonly Timer[];
 
   constructor(options: EngineServerOptions) {
     this.#options = options;
     this.#unbound = this.#serve(createServer(SERVER_OPTIONS));
-    this.#stallCheck = options.clock.setPeriodic(STALL_CHECK_PERIOD_MS, () => this.#cutStalled());
+    const { clock } = options;
+    this.#checks = [
+      clock.setPeriodic(STALL_CHECK_PERIOD_MS, () => this.#cutStalled()),
+      clock.setPeriodic(VANISHED_CHECK_PERIOD_MS, () => probeSilent(this.#served)),
+    ];
   }
 
   #cutStalled(): void {
@@ -127,7 +141,7 @@ export class EngineServer implements Routes {
 
   /** Cuts every connection. */
   async stop(): Promise<void> {
-    this.#stallCheck.cancel();
+    for (const check of this.#checks) check.cancel();
     const closed = [this.#unbound, ...this.#listeners].map(
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
@@ -197,6 +211,7 @@ export class EngineServer implements Routes {
           query,
           apiMinor,
           upgrade,
+          streams: this.#streams,
         }),
       );
     } catch (err) {

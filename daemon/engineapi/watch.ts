@@ -31,6 +31,7 @@ export function addWatchRoutes(
   routes.add('GET', '/skep/watch', async (context) => {
     const filters = watchFilters(context.text('filters'));
     const from = fromRevision(context);
+    context.reserveStream();
     const control = controlOf(parts);
     const { store } = parts.swarm.requireManager();
     const networkOf = (id: string): Network | undefined =>

@@ -4,6 +4,7 @@ import { get, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../common/base/log.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
@@ -12,8 +13,10 @@ import {
   PIECE_BYTES_MAX,
   READER_PATIENCE_MS,
 } from '../../daemon/engineapi/patient-writer.ts';
-import { CONNECTIONS_MAX, EngineServer } from '../../daemon/engineapi/server.ts';
+import { EngineServer } from '../../daemon/engineapi/server.ts';
 import { STALL_CHECK_PERIOD_MS, STALL_LIMIT_MS } from '../../daemon/engineapi/stalled-readers.ts';
+import { STREAMS_MAX } from '../../daemon/engineapi/stream-places.ts';
+import { VANISHED_CHECK_PERIOD_MS } from '../../daemon/engineapi/vanished-clients.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const BODY_LIMIT_MS = 30_000;
@@ -37,6 +40,7 @@ beforeEach(async () => {
     context.stream('text/plain');
     open.push(context);
   });
+  server.add('GET', '/short', (context) => context.send(200, {}));
   await server.listen({ path: socketPath });
   idleTimers = clock.pending;
 });
@@ -46,20 +50,21 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-const stream = () =>
+const ask = (path: string) =>
   new Promise<IncomingMessage>((resolve, reject) => {
-    get({ socketPath, path: '/stream', agent: false }, resolve).on('error', reject);
+    get({ socketPath, path, agent: false }, resolve).on('error', reject);
   });
+const stream = () => ask('/stream');
 /** Somebody waits for the client by then. */
 const timerIsSet = () =>
   expect.poll(() => clock.pending, { timeout: 10_000, interval: 5 }).toBeGreaterThan(idleTimers);
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test(`${CONNECTIONS_MAX} streams are open at once and each is served; one more is told to wait`, {
+test(`${STREAMS_MAX} streams are open at once and each is served; one more is told to wait, what is none is not`, {
   timeout: 60_000,
 }, async () => {
   const streams: IncomingMessage[] = [];
-  while (streams.length < CONNECTIONS_MAX) {
+  while (streams.length < STREAMS_MAX) {
     streams.push(...(await Promise.all(Array.from({ length: 100 }, stream))));
   }
   expect(new Set(streams.map(({ statusCode }) => statusCode))).toEqual(new Set([200]));
@@ -71,6 +76,7 @@ test(`${CONNECTIONS_MAX} streams are open at once and each is served; one more i
   expect(new Set(await Promise.all(heard))).toEqual(new Set(['to all']));
   const more = await stream();
   expect(more.statusCode).toBe(503);
+  expect((await ask('/short')).statusCode).toBe(200);
   const gone = new Promise((resolve) => open[0]!.signal.addEventListener('abort', resolve));
   streams[0]!.destroy();
   await gone;
@@ -141,14 +147,14 @@ describe('a client is cut off', () => {
       out.on('drain', fill);
       fill();
     });
-    const ask = () => {
+    const asked = () => {
       const socket = connect(socketPath, () =>
         socket.write('GET /paged HTTP/1.1\r\nHost: e\r\n\r\n'),
       );
       socket.on('error', () => {});
       return socket;
     };
-    const [reader, stuck] = [ask(), ask()];
+    const [reader, stuck] = [asked(), asked()];
     const cut = new Promise((resolve) => stuck.once('close', resolve));
     let taken = 0;
     reader.on('data', (chunk: Buffer) => {
@@ -189,6 +195,49 @@ describe('a client is cut off', () => {
     enough = before + 16 * 1024 * 1024; // more than what is on its way
     socket.resume();
     await expect.poll(() => taken, { interval: 2 }).toBeGreaterThanOrEqual(enough);
+    socket.destroy();
+  });
+});
+
+describe('a connection that was taken over', () => {
+  const takenOver = async () => {
+    const taken: Duplex[] = [];
+    server.add('POST', '/taken', (context) => {
+      const connection = context.hijack('text/plain');
+      connection.resume();
+      taken.push(connection);
+    });
+    const socket = connect({ path: socketPath, allowHalfOpen: true });
+    const begun = new Promise((resolve) => socket.once('data', resolve));
+    const headers = 'Host: e\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0';
+    socket.write(`POST /taken HTTP/1.1\r\n${headers}\r\n\r\n`);
+    await begun;
+    return { socket, connection: taken[0]! };
+  };
+  const endOf = (connection: Duplex) => new Promise((resolve) => connection.once('end', resolve));
+  const closed = (connection: Duplex) =>
+    new Promise((resolve) => connection.once('close', () => resolve('closed')));
+
+  test('is closed when its client is gone, though nothing is written to it', async () => {
+    const { socket, connection } = await takenOver();
+    const [ended, close] = [endOf(connection), closed(connection)];
+    socket.destroy();
+    await ended;
+    expect(connection.destroyed).toBe(false);
+    await clock.advance(VANISHED_CHECK_PERIOD_MS);
+    expect(await close).toBe('closed');
+  });
+
+  test('stays when its client has ended its input alone', async () => {
+    const { socket, connection } = await takenOver();
+    const ended = endOf(connection);
+    socket.end();
+    await ended;
+    await clock.advance(VANISHED_CHECK_PERIOD_MS);
+    await turn();
+    const heard = new Promise((resolve) => socket.once('data', (it) => resolve(String(it))));
+    connection.write('output');
+    expect(await heard).toBe('output');
     socket.destroy();
   });
 });

@@ -162,7 +162,7 @@ describe('files sent to a client', () => {
         closed = true;
       }
     }
-    const context = { signal: gone.signal, stream: () => out } as unknown as RequestContext;
+    const context = { signal: gone.signal, begin: () => out } as unknown as RequestContext;
     const sent = sendPieces(context, clock, pieces());
     sent.catch(() => {});
     return { clock, gone, out, sent, isClosed: () => closed };

@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { SENDER_PATIENCE_MS } from '../../../daemon/engineapi/patient-reader.ts';
+import { StreamPlaces } from '../../../daemon/engineapi/stream-places.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 test('a body that stops in the middle is given up, one that is slow is not', async () => {
@@ -13,6 +14,7 @@ test('a body that stops in the middle is given up, one that is slow is not', asy
     request: request as unknown as IncomingMessage,
     response: {} as ServerResponse,
     ...{ clock, params: {}, query: new URLSearchParams(), apiMinor: 50, upgrade: null },
+    streams: new StreamPlaces(),
   });
   const body = context.bodyStream();
   let received = '';
@@ -44,6 +46,7 @@ test.each([
     response: response as unknown as ServerResponse,
     ...{ clock: new FakeClock(), params: {}, query: new URLSearchParams(), apiMinor: 50 },
     upgrade: null,
+    streams: new StreamPlaces(),
   });
   const { signal } = context;
   response.emit('close');

@@ -27,11 +27,11 @@ test('drifts of the cluster’s networks and of the node’s own are told', asyn
   addMetricsRoute(routes as unknown as Routes, parts);
   let text = '';
   let type = '';
-  const stream = (contentType: string) => {
+  const begin = (contentType: string) => {
     type = contentType;
     return { end: (body: string) => (text = body) };
   };
-  await handle!({ stream });
+  await handle!({ begin });
   expect(type).toContain('version=0.0.4');
   expect(text.split('\n').filter((line) => !line.startsWith('#'))).toEqual([
     'skep_build_info{version="1.2.3"} 1',

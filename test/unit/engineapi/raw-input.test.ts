@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { StreamPlaces } from '../../../daemon/engineapi/stream-places.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 /** A request for an upgrade, whose body comes in these pieces. */
@@ -12,6 +13,7 @@ async function take(headers: Record<string, string>, pieces: readonly string[]) 
     response: { detachSocket: () => {} } as unknown as ServerResponse,
     ...{ clock: new FakeClock(), params: {}, query: new URLSearchParams(), apiMinor: 50 },
     upgrade: { socket, head: Buffer.from(pieces[0] ?? '') },
+    streams: new StreamPlaces(),
   });
   const body = context.json();
   body.catch(() => {});
