@@ -240,7 +240,12 @@ async function saveImages(
   if (names.length === 0) throw new SkepError('invalid-argument', 'save: no image is named');
   for (const name of names) requireImage(images, name);
   const archive = images.save(names);
-  await pipeline(archive, context.begin('application/x-tar'));
+  try {
+    await pipeline(archive, context.begin('application/x-tar'));
+  } catch (err) {
+    context.signal.throwIfAborted(); // a client that has enough of it is no failure of ours
+    throw err;
+  }
 }
 
 /** @param text `os[/architecture[/variant]]`; empty = not given */

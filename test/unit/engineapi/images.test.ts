@@ -1,5 +1,6 @@
+import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
-import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
+import { SkepError } from '../../../common/base/errors.ts';
 import { addImageRoutes } from '../../../daemon/engineapi/images.ts';
 import { imageToJson } from '../../../daemon/engineapi/json/image.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
@@ -8,35 +9,54 @@ import { anImage } from '../../support/fake-container-host.ts';
 
 const DIGEST = `sha256:${'d'.repeat(64)}`;
 
-/** Ids of the images that the list has for these filters. */
-async function listed(filters: object): Promise<string[]> {
-  const handlers = new Map<string, (context: RequestContext) => unknown>();
+type Images = Parameters<typeof addImageRoutes>[1]['images'];
+
+/** The handler of a route over these images. */
+function handlerOf(route: string, images: object): (context: unknown) => unknown {
+  const handlers = new Map<string, (context: unknown) => unknown>();
   const routes = {
-    add: (method: string, path: string, handler: (context: RequestContext) => unknown) => {
+    add: (method: string, path: string, handler: (context: unknown) => unknown) => {
       handlers.set(`${method} ${path}`, handler);
     },
   };
+  addImageRoutes(routes as unknown as Routes, {
+    ...({ images: images as Images, swarm: {} } as unknown as Parameters<typeof addImageRoutes>[1]),
+    clock: new FakeClock(),
+  });
+  return handlers.get(route)!;
+}
+
+/** Ids of the images that the list has for these filters. */
+async function listed(filters: object): Promise<string[]> {
   const images = [
     { ...anImage(), id: 'tagged', repoTags: ['web:1'], repoDigests: [] },
     { ...anImage(), id: 'pulled', repoTags: [], repoDigests: [`r.example:5000/web@${DIGEST}`] },
   ];
-  addImageRoutes(routes as unknown as Routes, {
-    ...({ images: { list: () => images }, swarm: {} } as unknown as Parameters<
-      typeof addImageRoutes
-    >[1]),
-    clock: new FakeClock(),
-  });
   let answer: { Id: string }[] = [];
-  const context = {
+  await handlerOf('GET /images/json', { list: () => images })({
     apiMinor: 41,
     text: (name: string) => (name === 'filters' ? JSON.stringify(filters) : null),
     send: (_: number, value: typeof answer) => {
       answer = value;
     },
-  };
-  await handlers.get('GET /images/json')!(context as unknown as RequestContext);
+  });
   return answer.map(({ Id }) => Id);
 }
+
+test('a client that leaves in the middle of an archive is no failure of ours', async () => {
+  const out = new PassThrough();
+  const gone = new AbortController();
+  const archive = new PassThrough();
+  const saved = handlerOf('GET /images/*', { get: () => anImage(), save: () => archive })({
+    param: () => 'web:1/get',
+    signal: gone.signal,
+    begin: () => out,
+  });
+  archive.write('some of it');
+  gone.abort(new SkepError('cancelled', 'client went away'));
+  out.destroy();
+  await expect(saved).rejects.toMatchObject({ code: 'cancelled' });
+});
 
 test.each([
   ['web', ['tagged']],
