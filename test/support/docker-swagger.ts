@@ -1,6 +1,6 @@
 /**
  * Docker's own description of its API (Swagger 2), as an oracle: is an answer as the document of its version says? The documents
- * are no part of the repository and lie beside it, or are absent.
+ * are no part of the repository and lie beside it, or in the folder that SKEP_ENGINE_API_DOCS names, or are absent.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,9 @@ import { parse } from 'yaml';
 
 type Json = Readonly<Record<string, unknown>>;
 
-const FOLDER = fileURLToPath(new URL('../../../shared/reference/engine-api', import.meta.url));
+const FOLDER =
+  process.env['SKEP_ENGINE_API_DOCS'] ??
+  fileURLToPath(new URL('../../../shared/reference/engine-api', import.meta.url));
 const FILE = /^v1\.(\d+)\.yaml$/;
 
 /** Minor versions of which there is a document, oldest first; empty when they are not there. */
