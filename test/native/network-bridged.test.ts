@@ -1,6 +1,7 @@
 /** Ports of one host, whether or not packets on its bridges meet the rules of IP (br_netfilter). Needs root. */
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { PortConfig } from '../../common/model/service.ts';
 import {
   httpFrom,
   inNetns,
@@ -23,12 +24,12 @@ describe.skipIf(!canRun)(title, () => {
   let lab: NetworkLab;
   let host: LabHost;
   let tasks: Record<keyof typeof PORTS, LabTask>;
-  const published = (name: keyof typeof PORTS) => ({
+  const published = (name: keyof typeof PORTS): { hostPorts: PortConfig[] } => ({
     hostPorts: [
       {
         ...{ name: '', protocol: 'tcp', targetPort: 80, publishedPort: PORTS[name] },
         ...{ publishMode: 'host', hostIp: '' },
-      } as const,
+      },
     ],
   });
   beforeAll(async () => {
