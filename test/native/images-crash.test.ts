@@ -17,13 +17,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EngineClient } from '../../cli/client/engine-client.ts';
+import { framesOf } from '../../cli/client/frames.ts';
 import type { ProgressJson } from '../../cli/client/image-calls.ts';
 import { hasStatus } from '../../cli/client/transport.ts';
 import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { SeededRandom, SystemRandom } from '../../common/base/random.ts';
 import { ImageStore } from '../../worker/images/image-store.ts';
-import { eventually, REPOSITORY, run, SKEP, succeeded } from '../support/cluster.ts';
+import { eventually, REPOSITORY } from '../support/cluster.ts';
 import { FaultyRegistry } from '../support/faulty-registry.ts';
 import { freePort } from '../support/free-port.ts';
 import { buildBusyboxImage, busyboxPath, sha256 } from '../support/image-builder.ts';
@@ -45,7 +46,8 @@ const KILL_IN_THE_MIDDLE = 1;
 /** Each third one falls when an image has just gone to make room, and its files are going. */
 const KILL_PERIOD = 3;
 const LOG_CHARACTERS_SHOWN = 5_000;
-const CGROUP_PARENT = `skep-crash-${process.pid}`;
+/** Control groups are the machine's, process ids those of a private one. */
+const CGROUP_PARENT = `skep-crash-${Date.now().toString(36)}-${process.pid}`;
 
 /** One life of a daemon. */
 interface Life {
@@ -223,12 +225,31 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
     await Promise.all([pulls(), strangers(), loads()]);
   }
 
+  /** What a container of this image prints, which is gone afterwards. */
+  async function saidBy(
+    client: EngineClient,
+    image: string,
+    argv: readonly string[],
+    binds: readonly string[],
+  ): Promise<string> {
+    const HostConfig = { NetworkMode: 'none', Binds: binds };
+    const { Id } = await client.containerCreate(undefined, { Image: image, Cmd: argv, HostConfig });
+    const exited = await client.containerWait(Id, 'next-exit');
+    await client.containerDo(Id, 'start');
+    expect(await exited()).toBe(0);
+    let text = '';
+    const logs = await client.logs('containers', Id, {});
+    for await (const { data } of framesOf(logs)) text += data.toString();
+    await client.containerRemove(Id, { force: true });
+    return text;
+  }
+
   /** A kept image's own program says its number; what is pulled has none, so it is given one. */
   async function runs({ Id, RepoTags }: { Id: string; RepoTags?: readonly string[] | null }) {
     const number = /kept:(\d)/.exec((RepoTags ?? []).join(' '))?.[1];
-    const [lent, argv, file, said] =
+    const [binds, argv, file, said] =
       number === undefined
-        ? [['-v', `${busyboxPath()}:/busybox:ro`], ['/busybox', 'cat', '/hello'], 'hello', 'there']
+        ? [[`${busyboxPath()}:/busybox:ro`], ['/busybox', 'cat', '/hello'], 'hello', 'there']
         : [[], ['/bin/cat', '/number'], 'number', number];
     const { GraphDriver } = (await life!.client.image(Id)) as {
       GraphDriver: { Data: { UpperDir: string; LowerDir?: string } };
@@ -237,9 +258,7 @@ describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
     const layers = [UpperDir, ...LowerDir.split(':').filter(Boolean)];
     const lies = layers.map((layer) => join(layer, file)).find(existsSync);
     expect(lies && readFileSync(lies, 'utf8'), RepoTags?.join()).toBe(said);
-    const flags = ['--rm', '--network', 'none', ...lent];
-    const result = await run([SKEP, '-H', host(), 'run', ...flags, Id, ...argv]);
-    expect(succeeded(result).stdout, result.stderr).toBe(said);
+    expect(await saidBy(life!.client, Id, argv, binds)).toBe(said);
   }
 
   test(
