@@ -401,52 +401,6 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry)(
       expect(Date.parse(Status.Timestamp)).toBeGreaterThan(releasedAtMs);
       await cluster.skep(['service', 'rm', '-d', 'served']);
     });
-
-    test.each([
-      ['pause', 'paused', null, 'manifest unknown'],
-      [
-        'rollback',
-        'rollback_completed',
-        {
-          kind: 'answer',
-          status: 401,
-          headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' },
-        },
-        'unauthorized: authentication required',
-      ],
-    ] as const)(
-      'an update to what cannot be pulled ends with %s',
-      { timeout: 90_000 },
-      async (action, end, fault, words) => {
-        const cluster = shared.current;
-        const [name, service] = [`${proxy.host}/steady:1`, `steady-${action}`];
-        await loaded(name);
-        await cluster.skep(['push', name]);
-        const flags = ['--name', service, '--replicas', '2', '--restart-delay', '1s'];
-        const watch = ['--update-monitor', '1s', '--rollback-monitor', '1s'];
-        const create = [...flags, ...watch, '--update-failure-action', action, '-d', name];
-        await cluster.skep(['service', 'create', ...create]);
-        await cluster.running(service, 2);
-        const before = await serving(service);
-        proxy.fault = ({ url }) => (url.includes('/steady/manifests/none') ? fault : null);
-        const next = ['--image', `${proxy.host}/steady:none`, '--no-resolve-image', '-d'];
-        await cluster.skep(['service', 'update', ...next, service]);
-        await eventually(
-          `its update is ${end}`,
-          async () => {
-            const format = '{{.UpdateStatus.State}} {{.UpdateStatus.Message}}';
-            const told = await cluster.skep(['service', 'inspect', '--format', format, service]);
-            expect(told).toContain(end);
-          },
-          { withinMs: 60_000 },
-        );
-        const failed = (await cluster.tasks(service)).filter(({ error }) => error !== '');
-        expect(failed[0]?.error).toContain(`pull steady:none from ${proxy.host}: ${words}`);
-        expect(await serving(service)).toEqual(before);
-        proxy.fault = () => null;
-        await cluster.skep(['service', 'rm', service]);
-      },
-    );
   },
 );
 

@@ -1,6 +1,14 @@
 // Registries as the operators of hosts set them up, in files: TLS by an own authority with client certificates, proxies,
 // mirrors; and what one registry is asked for by five hosts. Docker's registry is the peer, and counts by its own access log.
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -28,6 +36,7 @@ const MIRRORED = 'mirrored.example';
 const HOSTS = 5;
 /** A registry gives each blob once, or twice when two managers begin at the same moment. */
 const SERVED_MAX = 2;
+const UNTRUSTED = 'tls: certificate signed by unknown authority "Test CA"';
 const LOOP = ['sh', '-c', 'while :; do sleep 1; done'];
 
 describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
@@ -127,11 +136,24 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
     const running = (service: string, count: number) =>
       shared.current.running(service, count, { withinMs: 60_000 });
 
-    test('TLS by an own authority, a client certificate and a password, behind a proxy: to every host', {
+    /** A client whose passwords a credential helper keeps, in one file. */
+    function withHelper(): { env: Record<string, string>; kept: string } {
+      const kept = join(dir, 'kept');
+      const get = `test -e ${kept} && cat ${kept} || { echo credentials not found in native keychain; exit 1; }`;
+      const cases = [`store) cat > ${kept} ;;`, `get) ${get} ;;`, `erase) rm ${kept} ;;`];
+      const helper = join(dir, 'docker-credential-test');
+      writeFileSync(helper, `#!/bin/sh\ncase $1 in\n${cases.join('\n')}\nesac\n`, { mode: 0o755 });
+      const config = join(dir, 'docker');
+      mkdirSync(config, { recursive: true });
+      writeFileSync(join(config, 'config.json'), '{"credsStore":"test"}');
+      return { env: { DOCKER_CONFIG: config, PATH: `${dir}:${process.env['PATH']}` }, kept };
+    }
+
+    test('TLS by an own authority, a client certificate and a password that a helper keeps, behind a proxy: to every host', {
       timeout: 120_000,
     }, async () => {
       const cluster = shared.current;
-      const env = { DOCKER_CONFIG: join(dir, 'docker') };
+      const { env, kept } = withHelper();
       const name = `${SECURE}/team/web:1`;
       const outTar = join(dir, 'image.tar');
       buildBusyboxImage({ name, outTar, cmd: LOOP, files: { name } });
@@ -140,6 +162,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       const guess = await cluster.try(login, { env, input: 'guess' });
       expect(guess.stderr).toContain('unauthorized: authentication required');
       expect(await cluster.skep(login, { env, input: 'secret' })).toBe('Login Succeeded\n');
+      expect(JSON.parse(readFileSync(kept, 'utf8'))).toMatchObject({ Secret: 'secret' });
       expect(await cluster.skep(['push', name], { env })).toMatch(/1: digest: sha256:/);
       await cluster.skep(['rmi', name]);
       const create = ['--name', 'secure', '--mode', 'global', '-d', name];
@@ -147,6 +170,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       await running('secure', HOSTS);
       expectServedOnce(secure, 'team/web');
       expect(new Set(toSecure.asked)).toEqual(new Set([SECURE]));
+      await cluster.skep(['logout', SECURE], { env });
+      expect(existsSync(kept)).toBe(false);
       await cluster.skep(['service', 'rm', '-d', 'secure']);
     });
 
@@ -244,17 +269,29 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       await cluster.skep(['service', 'rm', '-d', 'rolled']);
     });
 
+    /** What a registry answers of this kind is told by the task, and what the operator wants of the update then is done. */
     test.each([
-      ['pause', 'paused'],
-      ['rollback', 'rollback_completed'],
-    ])(
-      'an update to a registry whose authority is not trusted is told with its name, and ends with %s',
+      ['pause', 'manifest unknown: manifest unknown', null],
+      [
+        'rollback',
+        'unauthorized: authentication required',
+        { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' } },
+      ],
+      [
+        'pause',
+        'toomanyrequests: too many requests',
+        { status: 429, headers: { 'Retry-After': '1' } },
+      ],
+      ['pause', UNTRUSTED, null],
+      ['rollback', UNTRUSTED, null],
+    ] as const)(
+      'an update ends with %s at a registry that says %s',
       {
         timeout: 120_000,
       },
-      async (action, end) => {
+      async (action, words, answer) => {
         const cluster = shared.current;
-        const service = `trusted-${action}`;
+        const service = `failing-${action}-${/^\w+/.exec(words)![0]}`;
         pushed(`${service}:1`);
         const watch = [
           '--update-monitor',
@@ -269,10 +306,21 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
         const first = `${door.host}/${service}:1`;
         await cluster.skep(['service', 'create', ...flags, ...onFailure, '-d', first]);
         const before = (await running(service, 2)).map(({ id }) => id).sort();
-        rmSync(join(certificatesOf, 'ca.crt'));
+        const isUntrusted = words === UNTRUSTED;
+        if (isUntrusted) rmSync(join(certificatesOf, 'ca.crt'));
+        door.fault = ({ url }) =>
+          answer !== null && url.includes('/manifests/none') ? { kind: 'answer', ...answer } : null;
         try {
-          const next = ['--image', `${SECURE}/team/none:1`, '--no-resolve-image', '-d', service];
+          const [host, repository] = isUntrusted ? [SECURE, 'team/none'] : [door.host, service];
+          const next = [
+            '--image',
+            `${host}/${repository}:none`,
+            '--no-resolve-image',
+            '-d',
+            service,
+          ];
           await cluster.skep(['service', 'update', ...next]);
+          const end = action === 'pause' ? 'paused' : 'rollback_completed';
           await eventually(
             `its update is ${end}`,
             async () => {
@@ -282,14 +330,13 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
             { withinMs: 60_000 },
           );
           const failed = (await cluster.tasks(service)).filter(({ error }) => error !== '');
-          expect(failed[0]?.error).toContain(
-            `pull team/none:1 from ${SECURE}: tls: certificate signed by unknown authority "Test CA"`,
-          );
+          expect(failed[0]?.error).toContain(`pull ${repository}:none from ${host}: ${words}`);
           const serving = (await cluster.tasks(service)).filter(
             ({ current, desired }) => current === 'Running' && desired === 'Running',
           );
           expect(serving.map(({ id }) => id).sort()).toEqual(before);
         } finally {
+          door.fault = () => null;
           trust();
         }
         await cluster.skep(['service', 'rm', '-d', service]);
