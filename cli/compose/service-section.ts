@@ -114,7 +114,8 @@ function imageOf(item: Item, fields: Fields): string {
   const image = fields.get('image');
   if (!image) {
     const build = fields.get('build');
-    if (build) build.problem(`${build.path}: images are not built here, and no image is named`);
+    if (build)
+      build.problem(`${build.path}: no image is named, as which skep stack build makes it`);
     else item.problem(`${item.path}: image is required`);
     return '';
   }

@@ -142,10 +142,12 @@ const ATTACHMENT_KEYS: KeyTable = {
 
 const HOST_TOOLS = 'it concerns tools that work on the sources';
 
+const CONTEXT: Shape = { scalar: { types: ['string'], path: 'context' } };
+
 const BUILD: Shape = either(
-  TEXT,
+  CONTEXT,
   map({
-    context: section(TEXT),
+    context: section(CONTEXT),
     dockerfile: section(TEXT),
     dockerfile_inline: section(TEXT),
     entitlements: section(TEXT_LIST),
@@ -492,7 +494,7 @@ export const SERVICE_KEYS: KeyTable = {
   ),
 
   // What belongs to tools for one host.
-  build: ignored('images are not built here: `image` must name one', BUILD),
+  build: ignored('a deployment builds nothing: skep stack build does', BUILD),
   develop: ignored(HOST_TOOLS, nullable(map({ watch: section(WATCH) }))),
   annotations: ignored('nothing reads the annotations of a container', PAIRS, 'pairs'),
   provider: refused(
