@@ -97,7 +97,7 @@ CMD ["sleep", "3600"]
     });
     expect([broken.code, broken.stderr]).toEqual([
       1,
-      expect.stringMatching(/nothing[^]*\nservices\.web\.build: buildah build ended with \d+\n$/),
+      expect.stringMatching(/nothing[\s\S]*\nservices\.web\.build: buildah build ended with \d+\n$/),
     ]);
   });
 });
