@@ -12,7 +12,7 @@ import type { TaskId } from '../common/model/ids.ts';
 import { logDriverInForce } from '../common/model/log-driver.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
-import { type Task, type TaskStatus, taskName } from '../common/model/task.ts';
+import { addressesIn, type Task, type TaskStatus, taskName } from '../common/model/task.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import { endpointsOf, type JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
@@ -450,8 +450,9 @@ export class ContainerView {
       exit: exit && { ...exit, error: exit.error ?? '' },
       restartCount: 0,
       health: this.#options.health(task.id),
-      networks: expanded.networks.map(({ networkId, addresses, aliases }) => {
-        const [address = '', prefix] = (addresses[0] ?? '').split('/');
+      networks: expanded.networks.map(({ networkId, aliases }) => {
+        const [own = ''] = addressesIn({ networks: expanded.networks, status }, networkId);
+        const [address = '', prefix] = own.split('/');
         const prefixLength = Number(prefix ?? 0);
         const place = { ...NOWHERE, address, prefixLength, aliases };
         return { ...place, name: networkId, networkId };

@@ -159,6 +159,10 @@ export class Worker {
     this.localNetworks = new LocalNetworks({
       forwarding: this.#forwarding,
       store: new LocalNetworkStore(join(dataDir, 'networks'), networkLog),
+      others: {
+        isConfigUsed: (name) => this.#joined?.networks.usesConfig(name) ?? false,
+        otherSubnets: () => this.#joined?.networks.madeSubnets ?? [],
+      },
       ports,
       clock,
       random,
@@ -352,7 +356,7 @@ export class Worker {
         onFailure,
         upstreamNameservers: this.#options.upstreamNameservers,
         localHolder: (port) => this.#localPorts.holderOf(port),
-        localSubnets: () => this.localNetworks.subnets,
+        own: this.localNetworks,
         furtherSubjects: () => [
           ...this.localNetworks.subjects(),
           ...this.#containerNetworks.subjects(),

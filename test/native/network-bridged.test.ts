@@ -24,7 +24,7 @@ describe.skipIf(!canRun)(title, () => {
   let lab: NetworkLab;
   let host: LabHost;
   let tasks: Record<keyof typeof PORTS, LabTask>;
-  const published = (name: keyof typeof PORTS): { hostPorts: PortConfig[] } => ({
+  const published = (name: keyof typeof PORTS): { readonly hostPorts: readonly PortConfig[] } => ({
     hostPorts: [
       {
         ...{ name: '', protocol: 'tcp', targetPort: 80, publishedPort: PORTS[name] },

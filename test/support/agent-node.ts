@@ -81,6 +81,7 @@ const NETWORKS: Networks = {
   adoptTask: async () => {},
   publishPorts: async (_, ports) => ports,
   detachTask: async () => {},
+  localAddresses: () => [],
 };
 
 export interface AgentNode {

@@ -4,6 +4,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import type { LocalAddress } from '../../common/model/task.ts';
 import { NO_EDITS } from '../../worker/executor/cdi.ts';
 import type { HostFacts } from '../../worker/executor/host-facts.ts';
 import type { Images, Networks, Runtime, Volumes } from '../../worker/executor/ports.ts';
@@ -355,6 +356,8 @@ export class FakeVolumes implements Volumes {
 }
 
 export class FakeNetworks implements Networks {
+  /** in networks that nodes make */
+  given: readonly LocalAddress[] = [];
   readonly calls: string[];
   readonly requests: TaskNetworkRequest[] = [];
   readonly attached = new Set<TaskId>();
@@ -394,6 +397,10 @@ export class FakeNetworks implements Networks {
   async detachTask(taskId: TaskId): Promise<void> {
     this.calls.push('detach');
     this.attached.delete(taskId);
+  }
+
+  localAddresses(taskId: TaskId): readonly LocalAddress[] {
+    return this.attached.has(taskId) ? this.given : [];
   }
 }
 

@@ -19,7 +19,7 @@ export async function losePower(cluster: TestCluster, host: string): Promise<voi
   const script = [
     `grep -o '${dir}/[^ ]*' /proc/self/mountinfo | sort -r | xargs -r -n1 umount -l`,
     'nft flush ruleset',
-    "for link in $(ip -br link | grep -oE '^(skep|skg|skl|skb)[^@ ]*'); do ip link del $link; done",
+    "for link in $(ip -br link | grep -oE '^(skep|skg|skl|skm|skb)[^@ ]*'); do ip link del $link; done",
     'true',
   ].join('; ');
   await cluster.dev('run', host, '--', 'sh', '-c', script);

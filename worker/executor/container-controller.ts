@@ -134,7 +134,7 @@ export class ContainerController implements Controller {
         oomKilled: exit?.oomKilled ?? false,
       },
       hostPorts: exit ? [] : this.#hostPorts,
-      localAddresses: [],
+      localAddresses: exit ? [] : this.#parts.networks.localAddresses(this.#task.id),
     };
   }
 

@@ -3,6 +3,7 @@ import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import type { LocalAddress } from '../../common/model/task.ts';
 import type { ImageRecord, RegistryAuth } from '../images/image-store.ts';
 import type { AttachedTask, TaskNetworkRequest } from '../network/network-manager.ts';
 import type {
@@ -85,4 +86,6 @@ export interface Networks {
   adoptTask(request: TaskNetworkRequest): Promise<void>;
   publishPorts(taskId: TaskId, ports: readonly PortConfig[]): Promise<readonly PortConfig[]>;
   detachTask(taskId: TaskId): Promise<void>;
+  /** what this node gave it, in networks of the cluster that it makes by itself */
+  localAddresses(taskId: TaskId): readonly LocalAddress[];
 }

@@ -25,7 +25,7 @@ import { type AttachedState, programTask } from './task-programs.ts';
 import {
   type AttachedTask,
   checkRequest,
-  hasWayOut,
+  hasGateway,
   hasWayOut6,
   type TaskNetworkRequest,
 } from './task-request.ts';
@@ -286,8 +286,9 @@ export class AttachedTasks {
     hostPorts: readonly PortConfig[],
   ): Promise<AttachedState> {
     const { random, answerFor } = this.#options;
-    const legs = planLegs(request.attachments, request.links);
-    const parts = { random, answer: answerFor(request) };
+    const legs = planLegs(request);
+    const gatewayLink = `eth${request.attachments.length}`;
+    const parts = { random, answer: answerFor(request), gatewayLink };
     const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, parts);
     const missing = new Set<NetworkId>();
     return { request, network, hostPorts, missing, isBehind: false, hasOldConnections: false };
@@ -302,7 +303,7 @@ export class AttachedTasks {
 
   #wantsGateway({ links, attachments }: TaskNetworkRequest): boolean {
     const ids = attachments.map(({ networkId }) => networkId);
-    return !links && hasWayOut(this.#tables, ids);
+    return !links && hasGateway(this.#tables, ids);
   }
 
   /** By IPv6, too. */

@@ -399,7 +399,7 @@ export class ContainerNetworks {
     const { container, seats } = member;
     const aliases = seats.flatMap(({ links = [] }) => links.map(({ alias }) => alias));
     const networkIds = inCluster(member).seats.map(({ networkId }) => networkId);
-    return [container.name, ...aliases].flatMap((name) => {
+    return [...new Set([container.name, ...aliases])].flatMap((name) => {
       const local = lookupLocal(this.#names, askedBy(member), name);
       const addresses =
         local.length > 0 ? local : this.#options.cluster()?.lookup(networkIds, name);

@@ -16,14 +16,14 @@ import { fromInterface, toInterface, verdict } from '../../native/ffi/net/nft-ex
 import { type ChainRule, readHookedChains, readRules } from '../../native/ffi/net/nft-state.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import type { Difference } from './kernel-facts.ts';
-import { LOCAL_TABLE, NFT_TABLE } from './kernel-names.ts';
+import { LOCAL_NAMES, MADE_NAMES, NFT_TABLE, type OwnNames } from './kernel-names.ts';
 import { LegacyPermits } from './legacy-permits.ts';
 
 const ACCEPT = verdict({ kind: 'accept' });
 
-/** For the cluster's links, or for those of this node's own networks; each knows its own rules by this. */
-export type PermitOwner = typeof NFT_TABLE | typeof LOCAL_TABLE;
-const OWNERS: readonly string[] = [NFT_TABLE, LOCAL_TABLE];
+/** For the cluster's links, or for those of networks that this node makes; each knows its own rules by this. */
+export type PermitOwner = typeof NFT_TABLE | OwnNames['table'];
+const OWNERS: readonly string[] = [NFT_TABLE, LOCAL_NAMES.table, MADE_NAMES.table];
 
 interface Permit {
   readonly comment: string;

@@ -9,8 +9,8 @@ import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import { OWN_NAMESPACE, writeNetSysctls } from '../../native/ffi/net/sockets.ts';
 import { IPV4_FORWARDING } from './kernel-names.ts';
 
-/** The cluster's networks, and those of this node alone. */
-export type ForwardingUser = 'cluster' | 'local';
+/** The cluster's networks, those of this node alone, and those of the cluster that this node makes by itself. */
+export type ForwardingUser = 'cluster' | 'local' | 'made';
 
 /** The setting itself, `0` or `1`. */
 export interface ForwardingSetting {

@@ -8,8 +8,17 @@ import { isIpv6 } from '../../native/ffi/net/address.ts';
 
 /** The nft tables of the families `ip`, `ip6` and `bridge` that hold our rules of the cluster, in every namespace. */
 export const NFT_TABLE = 'skep';
-/** Tables of the `ip` and `bridge` families for the networks of this node alone, in the host's namespace. */
-export const LOCAL_TABLE = 'skep_local';
+/** Names in the host's namespace of networks whose links this node makes by itself, of one of the two kinds. */
+export interface OwnNames {
+  /** of the tables of the families `ip` and `bridge` */
+  readonly table: 'skep_local' | 'skep_made';
+  /** of the host's ends of links */
+  readonly portPrefix: string;
+}
+/** Of the networks of this node alone. */
+export const LOCAL_NAMES: OwnNames = { table: 'skep_local', portPrefix: 'skl' };
+/** Of networks of the cluster that each node makes for itself. */
+export const MADE_NAMES: OwnNames = { table: 'skep_made', portPrefix: 'skm' };
 
 /** Below /proc/sys/net: whether packets of IPv4 pass between links of the host. */
 export const IPV4_FORWARDING = 'ipv4/ip_forward';
@@ -92,11 +101,15 @@ export function isGatewayPortName(name: string): boolean {
   return /^skg[0-9a-f]{11}$/.test(name);
 }
 
-/** The host's end of a container's link into a network of this node. */
-export function localPortName(networkId: string, containerId: string): string {
-  return `skl${shortHash(`${networkId}/${containerId}`, 11)}`;
+/** The host's end of a container's link into a network whose links this node makes. */
+export function localPortName(
+  { portPrefix }: OwnNames,
+  networkId: string,
+  containerId: string,
+): string {
+  return `${portPrefix}${shortHash(`${networkId}/${containerId}`, 11)}`;
 }
 
-export function isLocalPortName(name: string): boolean {
-  return /^skl[0-9a-f]{11}$/.test(name);
+export function isLocalPortName({ portPrefix }: OwnNames, name: string): boolean {
+  return name.startsWith(portPrefix) && /^[0-9a-f]{11}$/.test(name.slice(portPrefix.length));
 }

@@ -22,6 +22,7 @@ import { type LocalDevice, macBytes } from './local-network.ts';
 import { indexOf, restorePorts } from './seats.ts';
 
 const LOOPBACK_INDEX = 1;
+const LINKS_MAX = 64;
 
 /** One container's place in one network, as the kernel has it. */
 export interface WantedLink {
@@ -296,4 +297,13 @@ export async function routesOf(host: NetlinkSocket) {
   return readRoutes(await host.dump(dumpRoutes()))
     .filter(({ length, table }) => length > 0 && table === MAIN_TABLE)
     .map(({ to, length }) => parsePrefix(`${to}/${length}`));
+}
+
+/** A name for one more link of a container: other parts may have made links in there too. */
+export async function freeLinkName(netnsPath: string): Promise<string> {
+  const taken = await withRoute(netnsPath, async (route) =>
+    (await listLinks(route)).map(({ name }) => name),
+  );
+  for (let i = 0; i < LINKS_MAX; i++) if (!taken.includes(`eth${i}`)) return `eth${i}`;
+  throw new SkepError('resource-exhausted', `attach to a network: ${LINKS_MAX} links are there`);
 }

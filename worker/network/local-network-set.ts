@@ -5,7 +5,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
-import type { NetworkSpec } from '../../common/model/network.ts';
+import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
 import { macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import {
   type AddressInfo,
@@ -14,13 +14,13 @@ import {
 } from '../../native/ffi/net/rtnl-address.ts';
 import type { LinkInfo } from '../../native/ffi/net/rtnl-link.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { type ConfigByName, configured, refuseConfig } from './config-network.ts';
 import { findLink, listLinks, removeLink } from './legs.ts';
 import { checkRoutes, choosePool } from './local-addresses.ts';
 import { makeBridge, routesOf } from './local-links.ts';
 import {
-  DEFAULT_BRIDGE,
+  checkConfiguration,
   deviceOf,
-  GATEWAY_NETWORK,
   GATEWAY_NETWORK_ID,
   isBuiltIn,
   type LocalDevice,
@@ -40,6 +40,13 @@ export interface LocalNetworkSetOptions {
   readonly route: () => Promise<NetlinkSocket>;
   /** a container has a seat in it */
   readonly isUsed: (networkId: string) => boolean;
+  readonly builtIns: readonly LocalNetwork[];
+  /** absent = those of this set */
+  readonly configOf?: ConfigByName;
+  /** a network of another set takes its configuration from the one of that name */
+  readonly isConfigUsed?: (name: string) => boolean;
+  /** of networks of others: no new one may have addresses of these */
+  readonly otherSubnets?: () => readonly string[];
 }
 
 export class LocalNetworkSet {
@@ -48,8 +55,23 @@ export class LocalNetworkSet {
 
   constructor(options: LocalNetworkSetOptions) {
     this.#options = options;
-    for (const network of [DEFAULT_BRIDGE, GATEWAY_NETWORK])
-      this.#networks.set(network.id, network);
+    for (const network of options.builtIns) this.#networks.set(network.id, network);
+  }
+
+  /** Those that have links: no configuration networks. */
+  get #linked(): LocalNetwork[] {
+    return [...this.#networks.values()].filter(({ spec }) => !spec.configOnly);
+  }
+
+  /** A configuration network by its name. */
+  config(name: string): LocalNetwork | null {
+    const found = this.list().find(({ spec }) => spec.configOnly && spec.name === name);
+    return found ?? null;
+  }
+
+  /** One of these takes its configuration from the one of that name. */
+  usesConfig(name: string): boolean {
+    return this.list().some(({ spec }) => spec.configFrom === name);
   }
 
   get all(): ReadonlyMap<string, LocalNetwork> {
@@ -72,7 +94,7 @@ export class LocalNetworkSet {
 
   /** Names of the bridges that there are or may be. */
   get bridgeLinks(): string[] {
-    return [...this.#networks.values()].flatMap((network) => {
+    return this.#linked.flatMap((network) => {
       const device = deviceOf(network);
       return device.kind === 'bridge' ? [device.link] : [];
     });
@@ -99,23 +121,35 @@ export class LocalNetworkSet {
 
   /** The subnets in which containers may have addresses. */
   get subnets(): string[] {
-    return [...this.#networks.values()].flatMap(({ ipam }) => (ipam ? [ipam.subnet] : []));
+    return this.#linked.flatMap(({ ipam }) => (ipam ? [ipam.subnet] : []));
   }
 
-  /** The spec is one that can be. Rejects with `name-conflict`, `conflict` for a subnet that is taken. */
-  async create(spec: NetworkSpec): Promise<LocalNetwork> {
-    if (this.list().some((network) => network.spec.name === spec.name)) {
-      throw new SkepError('name-conflict', `network with name ${spec.name} already exists`);
+  /**
+   * The spec is one that can be by itself. Rejects with `name-conflict`, `conflict` for a subnet that is taken, `not-found` without the
+   * configuration network that it names, else as `checkConfiguration` of what that says.
+   */
+  async create(given: NetworkSpec, id = this.#newId()): Promise<LocalNetwork> {
+    if (this.list().some((network) => network.spec.name === given.name)) {
+      throw new SkepError('name-conflict', `network with name ${given.name} already exists`);
     }
-    const id = Buffer.from(this.#options.random.bytes(ID_BYTES)).toString('hex');
+    const spec = configured(given, this.#options.configOf ?? ((name) => this.config(name)));
+    if (spec.configFrom !== '') checkConfiguration(spec);
     const createdAtMs = this.#options.clock.wallMs();
-    const device = deviceOf({ id, spec });
-    await this.#checkLink(device);
-    const ipam = resolvedPool(spec.ipam.configs[0], await this.#poolFor(spec, device));
+    const ipam = spec.configOnly ? (spec.ipam.configs[0] ?? null) : await this.#ipamFor(id, spec);
     const network: LocalNetwork = { id, createdAtMs, spec, ipam };
     await this.#options.store.put(network);
     this.#networks.set(id, network);
     return network;
+  }
+
+  #newId(): string {
+    return Buffer.from(this.#options.random.bytes(ID_BYTES)).toString('hex');
+  }
+
+  async #ipamFor(id: string, spec: NetworkSpec): Promise<IpamConfig> {
+    const device = deviceOf({ id, spec });
+    await this.#checkLink(device);
+    return resolvedPool(spec.ipam.configs[0], await this.#poolFor(spec, device));
   }
 
   /** Rejects with `permission-denied` for a predefined one, or when it is in use. */
@@ -129,8 +163,12 @@ export class LocalNetworkSet {
     if (this.#options.isUsed(id)) {
       throw new SkepError('permission-denied', `network ${name} id ${id} has active endpoints`);
     }
+    const isConfigUsed = this.usesConfig(name) || this.#options.isConfigUsed?.(name);
+    if (network.spec.configOnly && isConfigUsed) {
+      throw new SkepError('permission-denied', `configuration network "${name}" is in use`);
+    }
     // Afterwards nobody knows that it is ours.
-    await this.#removeBridges([network]);
+    if (!network.spec.configOnly) await this.#removeBridges([network]);
     await this.#options.store.remove(id);
     this.#networks.delete(id);
   }
@@ -138,6 +176,7 @@ export class LocalNetworkSet {
   /** With its addresses, and in the kernel if it is a bridge. */
   async ensure(id: string): Promise<LocalNetwork> {
     const known = this.require(id);
+    refuseConfig(known);
     const device = deviceOf(known);
     if (known.ipam && (device.kind !== 'bridge' || this.#options.isUsed(id))) return known;
     const ipam = known.ipam ?? resolvedPool(undefined, await this.#poolFor(known.spec, device));
@@ -158,14 +197,15 @@ export class LocalNetworkSet {
 
   async #poolFor(spec: NetworkSpec, device: LocalDevice): Promise<Prefix> {
     const route = await this.#options.route();
-    return choosePool(spec, device, this.subnets.map(parsePrefix), await routesOf(route));
+    const others = [...this.subnets, ...(this.#options.otherSubnets?.() ?? [])].map(parsePrefix);
+    return choosePool(spec, device, others, await routesOf(route));
   }
 
   /** Rejects when somebody else has a link of that name. */
   async #checkLink(device: LocalDevice): Promise<void> {
     if (device.kind !== 'bridge') return;
     const route = await this.#options.route();
-    const isTaken = [...this.#networks.values()].filter((network) => {
+    const isTaken = this.#linked.filter((network) => {
       const other = deviceOf(network);
       const isUsed = this.#options.isUsed(network.id);
       return isUsed && other.kind === 'bridge' && other.link === device.link;
@@ -201,7 +241,7 @@ export class LocalNetworkSet {
 
   /** Bridges of ours that are not among `used` go. */
   async removeUnused(used: ReadonlySet<string>): Promise<void> {
-    const unused = [...this.#networks.values()].filter((network) => {
+    const unused = this.#linked.filter((network) => {
       const device = deviceOf(network);
       return device.kind === 'bridge' && !used.has(device.link);
     });

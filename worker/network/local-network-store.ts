@@ -25,7 +25,8 @@ export class LocalNetworkStore {
       const id = name.slice(0, -SUFFIX.length);
       try {
         const read = JSON.parse((await this.#files.read(this.#path(id))) ?? '') as LocalNetwork;
-        if (read.id === id && read.spec.name && read.ipam) networks.push(whole(read));
+        if (read.id === id && read.spec.name && (read.ipam || read.spec.configOnly))
+          networks.push(whole(read));
         else this.#log.error({ networkId: id }, 'record of network is damaged, it is left alone');
       } catch (err) {
         this.#log.error({ networkId: id, err }, 'record of network is damaged, it is left alone');

@@ -20,6 +20,8 @@ import {
   type Prefix,
   parsePrefix,
 } from '../../native/ffi/net/address.ts';
+import type { ForwardingUser } from './ipv4-forwarding.ts';
+import { LOCAL_NAMES, MADE_NAMES, type OwnNames } from './kernel-names.ts';
 
 /** The network `bridge`, which every node has. */
 export const DEFAULT_BRIDGE_ID = 'bridge';
@@ -102,6 +104,29 @@ export const GATEWAY_NETWORK: LocalNetwork = {
   },
 };
 
+/** Networks of one kind whose links this node makes, for a set of its own. */
+export interface LocalKind {
+  readonly names: OwnNames;
+  readonly forwarding: ForwardingUser;
+  readonly builtIns: readonly LocalNetwork[];
+  /** for people, of its part of a proof */
+  readonly where: string;
+}
+
+export const OF_THIS_NODE: LocalKind = {
+  names: LOCAL_NAMES,
+  forwarding: 'local',
+  builtIns: [DEFAULT_BRIDGE, GATEWAY_NETWORK],
+  where: "this node's own networks",
+};
+
+export const OF_THE_CLUSTER: LocalKind = {
+  names: MADE_NAMES,
+  forwarding: 'made',
+  builtIns: [],
+  where: 'networks of the cluster that this node makes',
+};
+
 export const isBuiltIn = ({ id }: Pick<LocalNetwork, 'id'>): boolean =>
   id === DEFAULT_BRIDGE_ID || id === GATEWAY_NETWORK_ID;
 
@@ -144,8 +169,13 @@ export function checkLocalSpec(spec: NetworkSpec): void {
   }
   const problem = configNetworkProblem(spec);
   if (problem) throw problem;
-  if (spec.configOnly) throw notDone('ConfigOnly: config-only networks are not supported');
-  if (spec.configFrom !== '') throw notDone('ConfigFrom: config-only networks are not supported');
+  if (spec.configOnly)
+    checkPools(spec); // the rest is looked at with who takes it
+  else if (spec.configFrom === '') checkConfiguration(spec);
+}
+
+/** As `checkLocalSpec`, of all that a network is made by: with what it takes from a configuration network. */
+export function checkConfiguration(spec: NetworkSpec): void {
   if (spec.ingress) throw invalid('ingress network must be of driver overlay');
   if (spec.ipv6) throw notDone(`EnableIPv6: networks of driver ${spec.driver} have IPv4 only`);
   checkOptions(spec);
@@ -171,9 +201,9 @@ function checkOptions({ driver, driverOptions, internal }: NetworkSpec): void {
 
 function checkBridgeOptions(options: NetworkSpec['driverOptions']): void {
   const name = options[`${BRIDGE_OPTION}name`];
-  if (name !== undefined && (!LINK_NAME.test(name) || /^(skep|skg|skl)/.test(name))) {
+  if (name !== undefined && (!LINK_NAME.test(name) || /^(skep|skg|skl|skm)/.test(name))) {
     throw invalid(
-      `driver option "${BRIDGE_OPTION}name": '${name}' is no name for a bridge: up to 15 letters and digits, not beginning with skep, skg or skl`,
+      `driver option "${BRIDGE_OPTION}name": '${name}' is no name for a bridge: up to 15 letters and digits, not beginning with skep, skg, skl or skm`,
     );
   }
   for (const flag of ['enable_icc', 'enable_ip_masquerade']) {

@@ -21,10 +21,11 @@ import {
 import { ForwardPermits } from './forward-permits.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
 import type { Difference } from './kernel-facts.ts';
-import { isLocalPortName, LOCAL_TABLE } from './kernel-names.ts';
+import { isLocalPortName } from './kernel-names.ts';
 import { listLinks, removeLink } from './legs.ts';
 import { LocalAddresses } from './local-addresses.ts';
 import {
+  freeLinkName,
   plugLink,
   removeSubLinks,
   setDefaultRoute,
@@ -32,8 +33,15 @@ import {
   type WantedLink,
   withRoute,
 } from './local-links.ts';
-import { checkLocalSpec, deviceOf, type LocalNetwork, macBytes } from './local-network.ts';
-import { LocalNetworkSet } from './local-network-set.ts';
+import {
+  checkLocalSpec,
+  deviceOf,
+  type LocalKind,
+  type LocalNetwork,
+  macBytes,
+  OF_THIS_NODE,
+} from './local-network.ts';
+import { LocalNetworkSet, type LocalNetworkSetOptions } from './local-network-set.ts';
 import type { LocalNetworkStore } from './local-network-store.ts';
 import {
   allLinks,
@@ -57,8 +65,6 @@ import { LocalRules } from './local-rules.ts';
 import { PortGuard } from './port-guard.ts';
 import type { DriftCounts, Subject } from './self-proof.ts';
 
-const LINKS_MAX = 64;
-
 /** What a container wants of one network. */
 export interface LocalEndpoint {
   readonly networkId: string;
@@ -66,6 +72,10 @@ export interface LocalEndpoint {
   readonly address: string;
   /** '' = by the address */
   readonly mac: string;
+  /** in the container; absent = the first free one */
+  readonly link?: string;
+  /** false: the container has another way out, whatever the network has */
+  readonly isWayOut?: boolean;
 }
 
 /** Of a container that runs, and where its namespace is. */
@@ -79,6 +89,10 @@ export interface LocalNetworksOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** default: those of this node alone */
+  readonly kind?: LocalKind;
+  /** of networks of others that take configurations and addresses */
+  readonly others?: Pick<LocalNetworkSetOptions, 'configOf' | 'isConfigUsed' | 'otherSubnets'>;
 }
 
 interface Sockets {
@@ -92,6 +106,7 @@ interface Sockets {
 /** INVARIANT: everything that touches the kernel runs in `#serial`, one after another. */
 export class LocalNetworks {
   readonly #options: LocalNetworksOptions;
+  readonly #kind: LocalKind;
   readonly #set: LocalNetworkSet;
   readonly #prover: LocalProver;
   readonly #holders = new Map<string, Holder>();
@@ -107,8 +122,9 @@ export class LocalNetworks {
 
   constructor(options: LocalNetworksOptions) {
     this.#options = options;
+    this.#kind = options.kind ?? OF_THIS_NODE;
     this.#set = new LocalNetworkSet({
-      ...options,
+      ...{ ...options, ...options.others, builtIns: this.#kind.builtIns },
       route: async () => (await this.#open()).route,
       isUsed: (id) => this.usersOf(id).length > 0,
     });
@@ -136,7 +152,8 @@ export class LocalNetworks {
     await this.#set.readBridges();
     const names = new Set(allLinks(this.#scene).map(({ port }) => port));
     for (const { name } of await listLinks(route)) {
-      if (isLocalPortName(name) && !names.has(name)) await removeLink(route, name);
+      if (isLocalPortName(this.#kind.names, name) && !names.has(name))
+        await removeLink(route, name);
     }
     await this.#settle();
     this.#unstarted = null;
@@ -183,17 +200,27 @@ export class LocalNetworks {
     return this.#set.find(ref);
   }
 
+  /** As the set's. */
+  config(name: string): LocalNetwork | null {
+    return this.#set.config(name);
+  }
+
+  /** As the set's. */
+  usesConfig(name: string): boolean {
+    return this.#set.usesConfig(name);
+  }
+
   /** The subnets in which containers may have addresses. */
   get subnets(): string[] {
     return this.#set.subnets;
   }
 
-  /** Rejects with `name-conflict`, `conflict` for a subnet that is taken, else as `checkLocalSpec`. */
-  create(spec: NetworkSpec): Promise<LocalNetwork> {
+  /** @param id absent = a new one. Rejects as `checkLocalSpec` and the set. */
+  create(spec: NetworkSpec, id?: string): Promise<LocalNetwork> {
     checkLocalSpec(spec);
     return this.#serial.run(async () => {
       await this.#begin();
-      return this.#set.create(spec);
+      return this.#set.create(spec, id);
     });
   }
 
@@ -300,7 +327,7 @@ export class LocalNetworks {
     if (this.#holders.size === 0) return [];
     return [
       {
-        where: "this node's own networks",
+        where: this.#kind.where,
         suspect: () => true,
         trust: () => {},
         differences: () => this.#serial.run(() => this.#differences()),
@@ -335,10 +362,10 @@ export class LocalNetworks {
     const mac = device.kind === 'ipvlan' ? '' : macFor(endpoint.mac, address);
     const seat: LocalSeat = {
       networkId: network.id,
-      link: await freeLinkName(pathOf(holder)),
+      link: endpoint.link ?? (await freeLinkName(pathOf(holder))),
       address,
       prefixLength: parsePrefix(pool.subnet).length,
-      gateway: network.spec.internal ? '' : pool.gateway,
+      gateway: network.spec.internal || endpoint.isWayOut === false ? '' : pool.gateway,
       mac,
     };
     holder.seats = [...holder.seats, seat];
@@ -425,12 +452,12 @@ export class LocalNetworks {
       this.#permitted = '';
       await rules.remove();
       await guard.remove();
-      await this.#options.forwarding.letGo('local');
+      await this.#options.forwarding.letGo(this.#kind.forwarding);
       // Last: what belongs to others may refuse.
       await permits.remove();
       return;
     }
-    await this.#options.forwarding.use('local');
+    await this.#options.forwarding.use(this.#kind.forwarding);
     await guard.set(guardedPorts(this.#scene));
     await rules.set({ bridges: ruledBridges(this.#scene), published: publishedPorts(this.#scene) });
     // Of each start that changes nothing there it would cost as much as the start's own rules.
@@ -446,16 +473,17 @@ export class LocalNetworks {
   }
 
   get #scene(): LocalScene {
-    return { networks: this.#set.all, holders: this.#holders };
+    return { names: this.#kind.names, networks: this.#set.all, holders: this.#holders };
   }
 
   async #open(): Promise<Sockets> {
     if (this.#sockets) return this.#sockets;
     const route = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_ROUTE);
     const filter = await NetlinkSocket.open(OWN_NAMESPACE, NETLINK_NETFILTER);
-    const rules = new LocalRules(filter);
-    const guard = new PortGuard(filter, LOCAL_TABLE);
-    const permits = new ForwardPermits(filter, LOCAL_TABLE, () => this.#set.bridgeLinks);
+    const { table } = this.#kind.names;
+    const rules = new LocalRules(filter, table);
+    const guard = new PortGuard(filter, table);
+    const permits = new ForwardPermits(filter, table, () => this.#set.bridgeLinks);
     this.#sockets = { route, filter, rules, guard, permits };
     return this.#sockets;
   }
@@ -467,13 +495,4 @@ function isAbsent(err: unknown): boolean {
 
 function macFor(wanted: string, address: string): string {
   return macText(wanted === '' ? macOf(address) : macBytes(wanted));
-}
-
-/** Other parts may have made links in there too. */
-async function freeLinkName(netnsPath: string): Promise<string> {
-  const taken = await withRoute(netnsPath, async (route) =>
-    (await listLinks(route)).map(({ name }) => name),
-  );
-  for (let i = 0; i < LINKS_MAX; i++) if (!taken.includes(`eth${i}`)) return `eth${i}`;
-  throw new SkepError('resource-exhausted', `attach to a network: ${LINKS_MAX} links are there`);
 }

@@ -3,7 +3,7 @@
  * guarded ports. Pure.
  */
 import { macOf, parsePrefix } from '../../native/ffi/net/address.ts';
-import { localPortName } from './kernel-names.ts';
+import { localPortName, type OwnNames } from './kernel-names.ts';
 import type { WantedBridge, WantedLink } from './local-links.ts';
 import { deviceOf, type LocalNetwork, macBytes } from './local-network.ts';
 import type { BoundPort } from './local-ports.ts';
@@ -40,6 +40,7 @@ export interface Holder {
 
 /** The networks as they are known, and who is in them. */
 export interface LocalScene {
+  readonly names: OwnNames;
   readonly networks: ReadonlyMap<string, LocalNetwork>;
   readonly holders: ReadonlyMap<string, Holder>;
 }
@@ -61,12 +62,12 @@ export function publishingSeat({ networks }: LocalScene, { seats }: Holder): Loc
 }
 
 /** In the order of the container's seats; none for a network that is not known. */
-export function linksOf({ networks }: LocalScene, { id, seats }: Holder): WantedLink[] {
+export function linksOf({ names, networks }: LocalScene, { id, seats }: Holder): WantedLink[] {
   return seats.flatMap((seat) => {
     const network = networks.get(seat.networkId);
     if (!network) return [];
     const device = deviceOf(network);
-    const port = device.kind === 'bridge' ? localPortName(network.id, id) : '';
+    const port = device.kind === 'bridge' ? localPortName(names, network.id, id) : '';
     const { networkId, link, address, prefixLength, mac } = seat;
     return [{ networkId, device, port, link, address, prefixLength, mac }];
   });

@@ -24,7 +24,7 @@ import {
   verdictByProtocolAndPort,
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
-import { LOCAL_TABLE, PRIORITY } from './kernel-names.ts';
+import { LOCAL_NAMES, PRIORITY } from './kernel-names.ts';
 import type { BoundPort } from './local-ports.ts';
 import { OwnedTable } from './nft-table.ts';
 
@@ -57,8 +57,8 @@ export interface LocalPlan {
 export class LocalRules extends OwnedTable {
   #plan: LocalPlan = { bridges: [], published: [] };
 
-  constructor(socket: NetlinkSocket) {
-    super(socket, NFPROTO_IPV4, LOCAL_TABLE);
+  constructor(socket: NetlinkSocket, table: string = LOCAL_NAMES.table) {
+    super(socket, NFPROTO_IPV4, table);
   }
 
   /** Replaces what the kernel has, in one transaction. */

@@ -16,6 +16,7 @@ import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { PortConfig } from '../../common/model/service.ts';
+import type { LocalAddress } from '../../common/model/task.ts';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
 import { OWN_NAMESPACE } from '../../native/ffi/net/sockets.ts';
 import { BackgroundProof } from './background-proof.ts';
@@ -26,6 +27,7 @@ import { answerLocally, type DnsClient, lookupName } from './dns-resolver.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { DEFAULT_GATEWAY_POOLS } from './gateway-bridge.ts';
 import { Ipv4Forwarding } from './ipv4-forwarding.ts';
+import { NodeMadeNetworks, type OwnNetworks, withoutFarSeats } from './node-made-networks.ts';
 import { type DataPath, NodeNetwork } from './node-network.ts';
 import { narrowPaths } from './path-check.ts';
 import { PathWatch } from './path-watch.ts';
@@ -36,7 +38,13 @@ import {
   type Proof,
   type Subject,
 } from './self-proof.ts';
-import { type AttachedTask, hasWayOut, type TaskNetworkRequest } from './task-request.ts';
+import {
+  type AttachedTask,
+  checkRequest,
+  hasWayOut,
+  madeWishes,
+  type TaskNetworkRequest,
+} from './task-request.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
@@ -45,6 +53,7 @@ const TABLES_TIMEOUT_MS = 30_000;
 const SWEEP_PERIOD_MS = 30_000;
 const DRIFTS_LOGGED_MAX = 10;
 const TCP_BYTES_MAX = 65_535;
+const NO_NETWORKS: OwnNetworks = { config: () => null, subnets: [] };
 
 export interface NetworkManagerOptions {
   /** `<data-dir>/network` */
@@ -66,8 +75,8 @@ export interface NetworkManagerOptions {
   readonly furtherSubjects?: () => readonly Subject[];
   /** CIDRs to choose the gateway bridge's subnet from; default: local pools of RFC 1918 */
   readonly gatewayPools?: readonly string[];
-  /** subnets of this node's own networks; absent = none */
-  readonly localSubnets?: () => readonly string[];
+  /** this node's own networks; absent = none */
+  readonly own?: OwnNetworks;
 }
 
 /** INVARIANT: everything that touches the kernel runs in `#serial`, one after another. */
@@ -77,6 +86,7 @@ export class NetworkManager {
   readonly #forwarder: DnsForwarder;
   readonly #forwarding: Ipv4Forwarding;
   readonly #waiting = new Set<() => void>();
+  readonly #made: NodeMadeNetworks;
   /** null while stopped */
   #node: NodeNetwork | null = null;
   #sweeper: Timer | null = null;
@@ -104,12 +114,18 @@ export class NetworkManager {
       tell: (mtu) => this.#node?.setNarrowestPath(mtu),
     });
     this.#forwarding = options.forwarding ?? new Ipv4Forwarding(join(options.dir, 'ip_forward'));
+    this.#made = new NodeMadeNetworks({
+      ...{ clock, random: options.random, log, forwarding: this.#forwarding },
+      dir: join(options.dir, 'made'),
+      own: options.own ?? NO_NETWORKS,
+    });
   }
 
   /** Takes up what an earlier life of the daemon left in the kernel. */
   start(): Promise<void> {
     return this.#serial.run(async () => {
       this.#node ??= await this.#open();
+      await this.#made.start();
       this.#sweeper = this.#options.clock.setPeriodic(SWEEP_PERIOD_MS, () => {
         this.#serial
           .run(async () => this.#node?.sweep())
@@ -130,6 +146,7 @@ export class NetworkManager {
     const ended = this.#endRounds();
     return this.#serial.run(async () => {
       await ended;
+      await this.#made.stop();
       await this.#node?.close();
       this.#node = null;
     });
@@ -141,7 +158,8 @@ export class NetworkManager {
    */
   apply(changes: readonly AssignmentChange[], complete: boolean): Promise<void> {
     return this.#serial.run(async () => {
-      const touched = this.#tables.apply(changes, complete);
+      const told = withoutFarSeats(changes, this.#tables, this.#options.nodeId);
+      const touched = this.#tables.apply(told, complete);
       for (const wake of [...this.#waiting]) wake();
       this.#tellOfHeldPorts(touched.ports);
       await this.#node?.program(touched);
@@ -175,8 +193,33 @@ export class NetworkManager {
     await this.#waitForTables(request, signal);
     return this.#serial.run(async () => {
       signal?.throwIfAborted();
-      return this.#started().attach(request);
+      const node = this.#started();
+      const { taskId, netnsPath } = request;
+      checkRequest(this.#tables, request);
+      // First: what the other links are programmed by may depend on the way out that they give.
+      await this.#made.attach(taskId, netnsPath, madeWishes(this.#tables, request));
+      try {
+        return await node.attach(request);
+      } catch (err) {
+        await this.#made.detach(taskId);
+        throw err;
+      }
     });
+  }
+
+  /** What this node gave a task in networks of the cluster that it makes by itself. */
+  localAddresses(taskId: TaskId): readonly LocalAddress[] {
+    return this.#made.addressesOf(taskId);
+  }
+
+  /** The subnets of those networks. */
+  get madeSubnets(): readonly string[] {
+    return this.#made.subnets;
+  }
+
+  /** One of them takes what it is from this node's configuration network of that name. */
+  usesConfig(name: string): boolean {
+    return this.#made.usesConfig(name);
   }
 
   /**
@@ -206,7 +249,10 @@ export class NetworkManager {
 
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
   detachTask(taskId: TaskId): Promise<void> {
-    return this.#serial.run(async () => this.#node?.detach(taskId));
+    return this.#serial.run(async () => {
+      await this.#node?.detach(taskId);
+      await this.#made.detach(taskId);
+    });
   }
 
   /** Removes all of ours from the kernel and the disk; also after `stop`. Tasks must have ended. */
@@ -216,6 +262,7 @@ export class NetworkManager {
       await ended;
       const node = this.#node ?? (await this.#open());
       this.#node = null;
+      await this.#made.removeAll();
       await node.destroy();
       await rm(this.#options.dir, { recursive: true, force: true });
     });
@@ -269,7 +316,8 @@ export class NetworkManager {
 
   /** What the self-proof found since this daemon started. */
   get drifts(): DriftCounts {
-    return this.#drifts.counts;
+    const [cluster, made] = [this.#drifts.counts, this.#made.drifts];
+    return { repaired: cluster.repaired + made.repaired, left: cluster.left + made.left };
   }
 
   /** Resolves when no way is tried any more; what goes by the kernel's state is of the queue. Never rejects. */
@@ -295,9 +343,12 @@ export class NetworkManager {
     return NodeNetwork.open({
       ...this.#options,
       gatewayPools: this.#options.gatewayPools ?? DEFAULT_GATEWAY_POOLS,
-      localSubnets: this.#options.localSubnets ?? (() => []),
+      localSubnets: () => [...(this.#options.own?.subnets ?? []), ...this.#made.subnets],
       localHolder: this.#options.localHolder ?? (() => null),
-      furtherSubjects: this.#options.furtherSubjects ?? (() => []),
+      furtherSubjects: () => [
+        ...this.#made.subjects(),
+        ...(this.#options.furtherSubjects?.() ?? []),
+      ],
       tables: this.#tables,
       forwarding: this.#forwarding,
       answerFor: (request) => this.#answerFor(request),

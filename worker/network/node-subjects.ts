@@ -160,7 +160,7 @@ function taskSubject(parts: NodeParts, task: SubjectTask): Subject {
     trust: () => network.watch.trust(),
     differences: () => network.differences(wanted()),
     tried: async () => {
-      const name = request.links ? null : nameToAsk(parts.tables, network.legs);
+      const name = request.links ? null : nameToAsk(parts.tables, request.attachments);
       return name ? nameDifferences(name, parts.asker, network.netnsPath) : [];
     },
     repair: async (differences) => {

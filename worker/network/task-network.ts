@@ -3,11 +3,9 @@
  * how to program them; which networks, backends and names there are is told by the manager.
  */
 import { closeSync, openSync } from 'node:fs';
-import { SkepError } from '../../common/base/errors.ts';
 import { address6Of, interface6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
-import type { NetworkAttachment } from '../../common/model/task.ts';
 import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
@@ -18,6 +16,7 @@ import {
   deleteMarkRule,
   dumpRoutes,
   dumpRules,
+  MAIN_TABLE,
   type MarkRule,
   readMarkRules,
   readRoutes,
@@ -44,6 +43,7 @@ import { overlayPortName } from './kernel-names.ts';
 import { ipv6Settings, listLinks, removeLink, withNetns } from './legs.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { indexOf, restoreSeats } from './seats.ts';
+import { linkOf, type TaskNetworkRequest } from './task-request.ts';
 import { TaskTables } from './task-tables.ts';
 import {
   isTaskFactOfOurs,
@@ -81,21 +81,18 @@ export function entryNodes({ nodes, subnet6 }: IngressSeat): string[] {
   return [...nodes, ...six].sort();
 }
 
-/** Legs in the order of the attachments: eth0, eth1, ... unless `links` names others. */
-export function planLegs(
-  attachments: readonly NetworkAttachment[],
-  links: readonly string[] = [],
-): TaskLeg[] {
-  return attachments.map(({ networkId, addresses }, i) => {
-    const address = addresses[0];
-    if (address === undefined) {
-      throw new SkepError(
-        'invalid-argument',
-        `attach task to network ${networkId}: it has no address there`,
-      );
-    }
-    return { networkId, link: links[i] ?? `eth${i}`, address };
-  });
+/** Legs in the order of the attachments; those whose links the node makes by itself are none. */
+export function planLegs(request: Pick<TaskNetworkRequest, 'attachments' | 'links'>): TaskLeg[] {
+  return request.attachments.flatMap(({ networkId, addresses: [address] }, at) =>
+    address === undefined ? [] : [{ networkId, link: linkOf(request, at), address }],
+  );
+}
+
+interface TaskParts {
+  readonly random: Random;
+  readonly answer: AnswerQuery;
+  /** what the link to the gateway bridge is called in the task */
+  readonly gatewayLink: string;
 }
 
 export class TaskNetwork {
@@ -108,6 +105,8 @@ export class TaskNetwork {
   readonly #filter: NetlinkSocket;
   #namespaceFd: number;
   readonly #dns: DnsServer;
+  /** The name of the link that leads to the gateway bridge. */
+  readonly gatewayLink: string;
   /** without prefix length; null = no way out */
   #gatewayAddress: string | null = null;
   #entryNodes: readonly string[] = [];
@@ -116,7 +115,7 @@ export class TaskNetwork {
     taskId: TaskId,
     legs: readonly TaskLeg[],
     namespace: { readonly fd: number; readonly filter: NetlinkSocket; readonly watch: ChangeWatch },
-    parts: { readonly random: Random; readonly answer: AnswerQuery },
+    parts: TaskParts,
   ) {
     const { fd, filter, watch } = namespace;
     this.watch = watch;
@@ -124,6 +123,7 @@ export class TaskNetwork {
     this.#namespaceFd = fd;
     this.netnsPath = pathOf(fd);
     this.legs = legs;
+    this.gatewayLink = parts.gatewayLink;
     this.#filter = filter;
     this.rules = new TaskTables(filter, parts.random);
     this.#dns = new DnsServer(parts.answer);
@@ -134,7 +134,7 @@ export class TaskNetwork {
     taskId: TaskId,
     netnsPath: string,
     legs: readonly TaskLeg[],
-    parts: { readonly random: Random; readonly answer: AnswerQuery },
+    parts: TaskParts,
   ): Promise<TaskNetwork> {
     const fd = openSync(netnsPath, 'r');
     let filter: NetlinkSocket | null = null;
@@ -151,11 +151,6 @@ export class TaskNetwork {
 
   get gatewayAddress(): string | null {
     return this.#gatewayAddress;
-  }
-
-  /** The name of the link that leads to the gateway bridge: after those of the legs. */
-  get gatewayLink(): string {
-    return `eth${this.legs.length}`;
   }
 
   /** Settings that links take over when they are made, then loopback up. */
@@ -275,7 +270,9 @@ export class TaskNetwork {
     const own = parsePrefix(leg.address).address;
     const wanted = entryNodes(seat);
     const own6 = seat.subnet6 === '' ? null : address6Of(seat.subnet6, own);
+    let wayOut = this.#gatewayAddress;
     await this.#withRoute(async (route) => {
+      wayOut = this.#gatewayAddress ?? (await addressOfOtherWayOut(route));
       const index = indexOf(await listLinks(route), leg.link);
       if (index === 0) return;
       const batch = new MessageBatch(2048);
@@ -289,7 +286,7 @@ export class TaskNetwork {
     });
     this.#entryNodes = wanted;
     const { link } = leg;
-    const localAddress = this.#gatewayAddress ?? own;
+    const localAddress = wayOut ?? own;
     const [nodes, nodes6] = [wanted.filter((it) => !isIpv6(it)), wanted.filter(isIpv6)];
     this.rules.setEntry(
       { link, nodes, localAddress, subnet: seat.subnet },
@@ -408,4 +405,15 @@ function isStrangeEntry({ family, priority, mark }: MarkRule, seat: IngressSeat 
   const nodes = seat ? entryNodes(seat) : [];
   const ours = priority === ENTRY_PRIORITY && isEntryMark(mark);
   return ours && !nodes.some((node) => entryMark(node) === mark && familyOf(node) === family);
+}
+
+/** By which sockets speak that leave by a link of macvlan, say; null = there is no such way. */
+async function addressOfOtherWayOut(route: NetlinkSocket): Promise<string | null> {
+  const routes = readRoutes(await route.dump(dumpRoutes()));
+  const leading = routes.find(
+    ({ table, length, via }) => table === MAIN_TABLE && length === 0 && via !== null,
+  );
+  if (!leading) return null;
+  const addresses = readAddresses(await route.dump(dumpAddresses()));
+  return addresses.find(({ index }) => index === leading.index)?.address ?? null;
 }

@@ -1,0 +1,131 @@
+/** Places of tasks in networks of the cluster that this node makes by itself, over restarts of the daemon. Needs root. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../common/base/log.ts';
+import { SystemRandom } from '../../common/base/random.ts';
+import { asId, type TaskId } from '../../common/model/ids.ts';
+import { Ipv4Forwarding } from '../../worker/network/ipv4-forwarding.ts';
+import { NodeMadeNetworks } from '../../worker/network/node-made-networks.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { network } from '../support/network-scene.ts';
+
+const isRoot = process.getuid?.() === 0;
+/** In a namespace that others have, too. */
+const LINK = `skt${process.pid}m`;
+const NAMESPACES = ['a', 'b'].map((name) => `skm${process.pid}-${name}`);
+const [A, B] = NAMESPACES.map((name) => `/run/netns/${name}`) as [string, string];
+const [TASK_A, TASK_B] = ['task-a', 'task-b'].map((id) => asId<TaskId>(id)) as [TaskId, TaskId];
+const FORWARD_FILE = '/proc/sys/net/ipv4/ip_forward';
+
+const near = (subnet = '10.214.7.0/24') => ({
+  ...network('near', 0, 0, { driver: 'bridge', subnet: '', gateway: '' }),
+  local: {
+    driverOptions: { 'com.docker.network.bridge.name': LINK },
+    configFrom: '',
+    ipam: [{ subnet, gateway: '', range: '', reserved: {} }],
+  },
+});
+const wish = (link: string, subnet?: string) => [{ network: near(subnet), link, isWayOut: false }];
+const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' });
+
+describe.skipIf(!isRoot)('networks of the cluster that this node makes (root only)', () => {
+  let dir: string;
+  let daemons: NodeMadeNetworks[];
+  /** of the host, which a daemon changes and leaves */
+  let forwarding: string;
+  beforeAll(() => {
+    forwarding = readFileSync(FORWARD_FILE, 'utf8');
+  });
+  afterAll(() => writeFileSync(FORWARD_FILE, forwarding));
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'skep-made-'));
+    daemons = [];
+    for (const name of NAMESPACES) ip('netns', 'add', name);
+  });
+  afterEach(async () => {
+    for (const name of NAMESPACES) spawnSync('ip', ['netns', 'del', name]);
+    for (const one of daemons) await one.stop();
+    await (await daemon()).removeAll();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  async function daemon(): Promise<NodeMadeNetworks> {
+    const made = new NodeMadeNetworks({
+      ...{ clock: new FakeClock(), random: new SystemRandom(), log: silentLogger },
+      dir: join(dir, 'made'),
+      forwarding: new Ipv4Forwarding(join(dir, 'ip_forward')),
+      own: { config: () => null, subnets: [] },
+    });
+    daemons.push(made);
+    await made.start();
+    return made;
+  }
+  const isThere = () => existsSync(`/sys/class/net/${LINK}`);
+  const records = () =>
+    ['places', 'networks'].flatMap((name) => {
+      const path = join(dir, 'made', name);
+      return existsSync(path) ? readdirSync(path) : [];
+    });
+  const reaches = (from: string, to: string): boolean => {
+    const args = [`--net=${from}`, 'busybox', 'ping', '-c1', '-W2', to];
+    return spawnSync('nsenter', args).status === 0;
+  };
+  const addressIn = (made: NodeMadeNetworks, id: TaskId): string =>
+    made.addressesOf(id)[0]?.address.split('/')[0] ?? '';
+
+  test('a daemon that comes after a kill takes them up: same addresses, no other gets them, nothing stays', async () => {
+    const before = await daemon();
+    await before.attach(TASK_A, A, wish('eth3'));
+    const own = addressIn(before, TASK_A);
+    expect(ip('-n', NAMESPACES[0]!, '-o', 'addr', 'show', 'eth3')).toContain(`${own}/24`);
+
+    const after = await daemon();
+    expect(addressIn(after, TASK_A)).toBe(own);
+    await after.attach(TASK_B, B, wish('eth0'));
+    expect(addressIn(after, TASK_B)).not.toBe(own);
+    expect(reaches(A, addressIn(after, TASK_B))).toBe(true);
+    const [subject] = after.subjects();
+    expect(await subject?.differences()).toEqual([]);
+
+    await after.detach(TASK_A);
+    await after.detach(TASK_B);
+    expect(isThere()).toBe(false);
+    expect(records()).toEqual([]);
+  });
+
+  test('what ended while no daemon looked is let go, with its bridge', async () => {
+    await (await daemon()).attach(TASK_A, A, wish('eth0'));
+    ip('netns', 'del', NAMESPACES[0]!);
+    const after = await daemon();
+    expect(after.addressesOf(TASK_A)).toEqual([]);
+    await expect.poll(isThere, { timeout: 10_000 }).toBe(false);
+    // Another thing under its name from now on.
+    await after.attach(TASK_B, B, wish('eth0', '10.215.7.0/24'));
+    expect(addressIn(after, TASK_B)).toMatch(/^10\.215\.7\./);
+  });
+
+  test('a damaged record is told, and keeps nothing else from being taken up', async () => {
+    const before = await daemon();
+    await before.attach(TASK_A, A, wish('eth0'));
+    await before.attach(TASK_B, B, wish('eth0'));
+    writeFileSync(join(dir, 'made', 'places', TASK_A), '{');
+    const after = await daemon();
+    expect(after.addressesOf(TASK_A)).toEqual([]);
+    expect(addressIn(after, TASK_B)).toBe(addressIn(before, TASK_B));
+  });
+
+  test('a task that cannot have its place leaves nothing behind', async () => {
+    const made = await daemon();
+    await made.attach(TASK_A, A, wish('eth0', '10.214.7.0/30'));
+    const full = 'attach to network near: all addresses of 10.214.7.0/30 are in use';
+    await expect(made.attach(TASK_B, B, wish('eth0'))).rejects.toThrow(full);
+    expect(ip('-n', NAMESPACES[1]!, '-o', 'link')).not.toContain('eth0');
+    expect(made.addressesOf(TASK_B)).toEqual([]);
+    await made.detach(TASK_A);
+    expect(isThere()).toBe(false);
+    expect(records()).toEqual([]);
+  });
+});
