@@ -30,7 +30,6 @@ const serviceCreate = () => import('./commands/service-create.ts');
 const serviceUpdate = () => import('./commands/service-update.ts');
 const stack = () => import('./commands/stack.ts');
 const stackDeploy = () => import('./commands/stack-deploy.ts');
-const stackBuild = () => import('./commands/stack-build.ts');
 const stackPull = () => import('./commands/stack-pull.ts');
 const stackPlan = () => import('./commands/stack-plan.ts');
 const stackEvents = () => import('./commands/stack-events.ts');
@@ -137,10 +136,6 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
   stack: {
     summary: 'Manage stacks: services deployed from a file',
     commands: {
-      build: entry(
-        'Build the images of a stack file, for every node',
-        async () => (await stackBuild()).stackBuild,
-      ),
       config: entry('Print a stack file, merged', async () => (await stackLint()).config),
       deploy: entry('Deploy a stack file', async () => (await stackDeploy()).deploy, {
         aliases: ['up'],

@@ -191,10 +191,6 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [does: string, line: 
     ['Its tasks, where they run and ran', 'skep stack ps shop'],
     ['Those that are wanted', 'skep stack ps -f desired-state=running shop'],
   ],
-  'stack build': [
-    ['All images that the file describes', 'skep stack build -c stack.yml'],
-    ['That of one service', 'skep stack build -c stack.yml web'],
-  ],
   'stack pull': [
     [
       'Before a deployment, so that it need not wait for the registry',

@@ -22,9 +22,6 @@ import {
   withValues,
 } from './tree.ts';
 
-/** What a build starts from that is no directory of this machine. */
-export const REMOTE_CONTEXT = /^(?:[a-z][a-z0-9+-]*:|[\w.-]+@[\w.-]+:)/;
-
 /** Where relative paths start, and what `~` is. */
 export interface PathBase {
   /** absolute */
@@ -113,8 +110,7 @@ class Conformer {
     const text = value.text;
     if (kind === 'security') return this.#securityFile(value);
     const [source = '', ...rest] = kind === 'mount' ? text.split(':') : [text];
-    const isDirectory = kind === 'context' && !REMOTE_CONTEXT.test(text);
-    const isPath = kind === 'file' || isDirectory || /^[./~]/.test(source);
+    const isPath = kind === 'file' || /^[./~]/.test(source);
     if (!isPath || text === '' || (kind === 'mount' && rest.length === 0)) return value;
     const moved = [absolutePath(this.#base, source), ...rest].join(':');
     return moved === text ? value : scalarValue(value.place, moved, moved, value.mark);

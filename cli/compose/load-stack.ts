@@ -5,21 +5,12 @@
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import { checkName } from '../../common/model/names.ts';
-import { type Build, buildsOf } from './builds.ts';
 import { convertModel } from './convert.ts';
 import type { Environment } from './files.ts';
-import { Item } from './item.ts';
 import { type Fact, judgeKeys } from './judge.ts';
 import { environmentWith, LoadContext, shownPaths } from './load-context.ts';
 import { loadModel } from './model.ts';
-import {
-  type Place,
-  type Problem,
-  problemAt,
-  SourceText,
-  StackFileError,
-  shownPlace,
-} from './problems.ts';
+import { type Problem, problemAt, SourceText, StackFileError, shownPlace } from './problems.ts';
 import { activeServices } from './profiles.ts';
 import type { Stack, StackRequest } from './stack.ts';
 import type { MapValue } from './tree.ts';
@@ -88,25 +79,6 @@ export function loadStackModel(request: StackRequest): LoadedModel {
   const { context, model, facts } = readModel(request);
   if (context.findings.problems.length > 0) throw new StackFileError(context.findings.problems);
   return { model, facts: byPlace(facts), warnings: noticesOf(context) };
-}
-
-/**
- * The images that services with `build` are made from.
- * @param named of these services alone; none = of all
- * Throws like `loadStack`, for what is wrong with `build` alone.
- */
-export function loadBuilds(request: StackRequest, named: readonly string[]): readonly Build[] {
-  const { context, model } = readModel(request);
-  const { findings } = context;
-  const state = { findings, skipped: new Set<Place>(), ignored: () => {} };
-  const section = new Item(state, model, '').fields().get('services');
-  const services = section?.entries() ?? [];
-  const builds = buildsOf(services, named, request.dir);
-  const known = services.map(([key]) => key);
-  const missing = named.find((name) => !known.includes(name));
-  if (findings.problems.length > 0) throw new StackFileError(findings.problems);
-  if (missing === undefined) return builds;
-  throw new SkepError('not-found', `there is no service "${missing}" in the file`);
 }
 
 function readModel(request: StackRequest) {

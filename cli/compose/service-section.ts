@@ -114,8 +114,7 @@ function imageOf(item: Item, fields: Fields): string {
   const image = fields.get('image');
   if (!image) {
     const build = fields.get('build');
-    if (build)
-      build.problem(`${build.path}: no image is named, as which skep stack build makes it`);
+    if (build) build.problem(`${build.path}: images are not built here, and no image is named`);
     else item.problem(`${item.path}: image is required`);
     return '';
   }

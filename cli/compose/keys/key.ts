@@ -60,8 +60,8 @@ export interface ScalarShape {
   /** of numbers; texts are judged when they are converted */
   readonly least?: number;
   readonly most?: number;
-  /** relative to the directory of its file: a path, the source of a short volume, a security option's file, a directory or URL */
-  readonly path?: 'file' | 'mount' | 'bind' | 'security' | 'context';
+  /** relative to the directory of its file: a path, the source of a short volume, a security option's file */
+  readonly path?: 'file' | 'mount' | 'bind' | 'security';
 }
 
 export interface ListShape {

@@ -142,12 +142,10 @@ const ATTACHMENT_KEYS: KeyTable = {
 
 const HOST_TOOLS = 'it concerns tools that work on the sources';
 
-const CONTEXT: Shape = { scalar: { types: ['string'], path: 'context' } };
-
 const BUILD: Shape = either(
-  CONTEXT,
+  TEXT,
   map({
-    context: section(CONTEXT),
+    context: section(TEXT),
     dockerfile: section(TEXT),
     dockerfile_inline: section(TEXT),
     entitlements: section(TEXT_LIST),
@@ -494,7 +492,7 @@ export const SERVICE_KEYS: KeyTable = {
   ),
 
   // What belongs to tools for one host.
-  build: ignored('a deployment builds nothing: skep stack build does', BUILD),
+  build: ignored('images are not built here: `image` must name one', BUILD),
   develop: ignored(HOST_TOOLS, nullable(map({ watch: section(WATCH) }))),
   annotations: ignored('nothing reads the annotations of a container', PAIRS, 'pairs'),
   provider: refused(

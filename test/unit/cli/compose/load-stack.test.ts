@@ -380,7 +380,7 @@ services:
   web: {image: "web:1", build: ., annotations: {a: b}, x-own: 1}
 `;
     expect(warningsOf(text)).toEqual([
-      'stack.yml:2:25: services.web.build has no effect: a deployment builds nothing: skep stack build does',
+      'stack.yml:2:25: services.web.build has no effect: images are not built here: `image` must name one',
       'stack.yml:2:35: services.web.annotations has no effect: nothing reads the annotations of a container',
     ]);
   });
@@ -454,7 +454,7 @@ volume: {}
       '4:13 services.web.ports.0: invalid port "80:99999": ports are 1 to 65535',
       "5:5 unknown key 'enviroment' in services.web; did you mean environment?",
       '6:7 services.db: image is required',
-      '7:16 services.own.build: no image is named, as which skep stack build makes it',
+      '7:16 services.own.build: images are not built here, and no image is named',
       "8:1 unknown key 'volume' at the top level; did you mean volumes?",
     ]);
   });

@@ -67,11 +67,7 @@ describe('verdicts that depend on the value', () => {
     ['networks: {own: {ipv6_address: "fd00::5"}}', 'networks.own.ipv6_address', /^refused/],
     ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^honoured/],
     ['depends_on: [web2]', 'depends_on', /^honoured: the order of first starts/],
-    [
-      'build: {context: .}',
-      'build',
-      /^ignored: a deployment builds nothing: skep stack build does/,
-    ],
+    ['build: {context: .}', 'build', /^ignored: images are not built here/],
     ['x-own: 1', 'x-own', /^extension/],
   ])('%s', (keys, key, expected) => {
     expect(factOf(service(keys), `services.web.${key}`)).toMatch(expected);
