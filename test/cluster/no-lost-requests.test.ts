@@ -10,11 +10,10 @@ const REQUESTS_PER_SECOND = isFull ? 200 : 60;
 const PORT = 18500;
 const IMAGE = 'box:latest';
 const SERVE = 'mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www';
-/** Tells of each request that failed, and of every hundredth. */
+/** Tells of each request that failed, and of every twentieth. */
 const ASK =
   'n=0; while true; do timeout 5 wget -qO- http://web/ >/dev/null || echo lost $n; n=$((n+1)); ' +
-  '[ $((n % 100)) = 0 ] && echo asked $n; sleep 0.05; done';
-const LOST_IN_TASK = 'lost in a task';
+  '[ $((n % 20)) = 0 ] && echo asked $n; sleep 0.05; done';
 const SOON = { withinMs: 60_000 };
 
 /** Asks the published port of each host in turn, at a fixed rate whatever the answers take. */
@@ -60,27 +59,29 @@ describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_
       ...['--replicas', '3', ...health, '1s', '--stop-grace-period', '3s'],
       ...['--update-monitor', '1s', IMAGE],
     ]);
-    const client = ['--network', 'front', '--replicas', '2', IMAGE, 'sh', '-c', ASK];
+    // On each host, so that while one of them is drained those of the others ask on.
+    const client = ['--network', 'front', '--mode', 'global', IMAGE, 'sh', '-c', ASK];
     await cluster.running('web', 3, SOON);
     await cluster.skep(['service', 'create', '-d', '--name', 'client', ...client]);
-    await cluster.running('client', 2, SOON);
+    await cluster.running('client', 3, SOON);
   });
   const skep = (...args: string[]) => shared.current.skep(args, { limitMs: 240_000 });
   const update = (...flags: string[]) => skep('service', 'update', ...flags, 'web');
 
-  /** Of all clients, outside and in tasks: how each request was lost. */
-  async function lostDuring(work: () => Promise<void>): Promise<string[]> {
-    const before = await saidInTasks();
+  /** Of all clients, outside and in tasks: how each request was lost. @param drained host whose own client ends meanwhile */
+  async function lostDuring(work: () => Promise<void>, drained = ''): Promise<string[]> {
+    const before = await saidInTasks(drained);
     let after = before;
     const askers = new Askers(shared.current.hosts.map(({ address }) => address));
     try {
       await work();
-      // Those in tasks speak once in some hundred requests.
       await eventually(
-        'tasks have asked, too',
+        'each task has asked, too',
         async () => {
-          after = await saidInTasks();
-          expect(after.asked).toBeGreaterThan(before.asked);
+          after = await saidInTasks(drained);
+          for (const [task, { asked }] of before) {
+            expect(after.get(task)?.asked, task).toBeGreaterThan(asked);
+          }
         },
         SOON,
       );
@@ -88,15 +89,25 @@ describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_
       await askers.stop();
     }
     expect(askers.answered).toBeGreaterThan(REQUESTS_PER_SECOND);
-    const inTasks = Array.from({ length: after.lost - before.lost }, () => LOST_IN_TASK);
+    const inTasks = [...before].flatMap(([task, { lost }]) =>
+      Array.from({ length: (after.get(task)?.lost ?? 0) - lost }, () => `lost in ${task}`),
+    );
     return [...askers.failures, ...inTasks];
   }
 
-  /** How often each: lines of several tasks come in no order that stays. */
-  async function saidInTasks(): Promise<{ readonly lost: number; readonly asked: number }> {
-    const lines = (await skep('service', 'logs', '--raw', 'client')).split('\n');
-    const count = (word: string): number => lines.filter((line) => line.startsWith(word)).length;
-    return { lost: count('lost'), asked: count('asked') };
+  /** How often each, of those that run on other hosts than `drained`, by task. */
+  async function saidInTasks(drained: string) {
+    const { current } = shared;
+    const running = (await current.tasks('client')).filter(({ desired, node }) => {
+      return desired === 'Running' && node !== drained;
+    });
+    const lines = (await skep('service', 'logs', '--no-trunc', 'client')).split('\n');
+    const said = running.map(({ id }) => {
+      const own = lines.filter((line) => line.includes(id)).map((line) => line.split('| ')[1]);
+      const count = (word: string): number => own.filter((line) => line?.startsWith(word)).length;
+      return [id, { lost: count('lost'), asked: count('asked') }] as const;
+    });
+    return new Map(said);
   }
 
   test.each(['start-first', 'stop-first'])('by rolling updates, %s', async (order) => {
@@ -119,14 +130,14 @@ describe.skipIf(!clusterTestsCanRun)(title, { timeout: isFull ? 1_800_000 : 300_
 
   test('by draining each node in turn', async () => {
     await skep('service', 'scale', 'web=3');
-    // The clients in tasks move too: only those outside are asked here.
-    const lost = await lostDuring(async () => {
-      for (const { name } of shared.current.hosts) {
+    for (const { name } of shared.current.hosts) {
+      const lost = await lostDuring(async () => {
         await skep('node', 'drain', '--wait', name);
         await shared.current.running('web', 3, SOON);
-        await skep('node', 'update', '--availability', 'active', name);
-      }
-    });
-    expect(lost.filter((how) => how !== LOST_IN_TASK)).toEqual([]);
+      }, name);
+      expect(lost, `while ${name} was drained`).toEqual([]);
+      await skep('node', 'update', '--availability', 'active', name);
+      await shared.current.running('client', 3, SOON);
+    }
   });
 });
