@@ -58,3 +58,26 @@ test.skipIf(!isRoot)('cuts nobody off: the host stays out of it, and says so', a
   expect(await httpFrom(lab.outside, host.address, 8080)).toBe(`web ${lab.outsideAddress}`);
   expect(await host.verify()).toMatchObject({ drifts: [], failures: [] });
 });
+
+test.skipIf(!isRoot)(
+  'a network of the user whose subnet the host has routes to takes nothing from either',
+  async () => {
+    const [host, other] = lab.hosts as [LabHost, LabHost];
+    const wide = network('wide', 4172, 0, { subnet: '172.30.77.0/24', gateway: '172.30.77.1' });
+    // The very subnet in which the hosts reach one another: the same addresses inside and outside.
+    const seats = [
+      endpoint(wide, 'near', 1, host, '172.30.77.2'),
+      endpoint(wide, 'far', 1, other, '172.30.77.100'),
+    ] as const;
+    for (const it of lab.hosts) {
+      await it.apply([set('network', wide), ...seats.map((item) => set('endpoint', item))]);
+    }
+    const near = await lab.attached(host, 'near', [seats[0]]);
+    await lab.attached(other, 'far', [seats[1]]);
+    expect(await httpFrom(near.netns, '172.30.77.100')).toBe('far 172.30.77.2');
+    expect(await httpFrom(lab.outside, host.address, 7000)).toBe(`own ${lab.outsideAddress}`);
+    const way = await inNetns(host.netns, 'ip', 'route', 'get', lab.outsideAddress);
+    expect(way).toContain('dev up0');
+    for (const it of lab.hosts) expect((await it.verify()).drifts).toEqual([]);
+  },
+);
