@@ -200,27 +200,77 @@ function isAfter(record: LogRecord, query: LogQuery): boolean {
 
 /**
  * The records that `query` asks for, oldest first. Without `follow` it ends at the present end. An
- * aborted one rejects with `signal.reason`.
+ * aborted one rejects with `signal.reason`. To be read by one reader, one record after the other.
  */
-export async function* readLog(
+export function readLog(
   source: LogSource,
   query: LogQuery,
   signal?: AbortSignal,
-): AsyncGenerator<LogRecord, void, undefined> {
+): AsyncIterableIterator<LogRecord, void, undefined> {
+  return new OneByOne(readBatches(source, query, signal));
+}
+
+/**
+ * Hands out what came together one by one. An async generator would do it in the same words, and takes several turns of the
+ * microtask queue for each record, which for short lines is most of what following a log costs.
+ */
+class OneByOne<T> implements AsyncIterableIterator<T, void, undefined> {
+  readonly #batches: AsyncGenerator<readonly T[], void, undefined>;
+  #batch: readonly T[] = [];
+  #at = 0;
+
+  constructor(batches: AsyncGenerator<readonly T[], void, undefined>) {
+    this.#batches = batches;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<T, void>> {
+    if (this.#at === this.#batch.length) return this.#fetch();
+    return Promise.resolve({ done: false, value: this.#batch[this.#at++] as T });
+  }
+
+  async return(): Promise<IteratorResult<T, void>> {
+    this.#batch = [];
+    this.#at = 0;
+    await this.#batches.return();
+    return { done: true, value: undefined };
+  }
+
+  async #fetch(): Promise<IteratorResult<T, void>> {
+    for (;;) {
+      const { done, value } = await this.#batches.next();
+      if (done) return { done: true, value: undefined };
+      this.#batch = value;
+      this.#at = 0;
+      if (value.length > 0) return { done: false, value: value[this.#at++] as T };
+    }
+  }
+}
+
+async function* readBatches(
+  source: LogSource,
+  query: LogQuery,
+  signal?: AbortSignal,
+): AsyncGenerator<readonly LogRecord[], void, undefined> {
   const chain = new LogChain(source.taskDir);
   const changes = query.follow ? new ChangeWaiter(source, signal) : null;
   try {
     await chain.open();
-    const wanted = (batch: LogRecord[]): LogRecord[] => batch.filter((r) => matches(r, query));
-    if (query.tail !== 'all') yield* await readTail(chain, query, wanted);
+    if (query.tail !== 'all') yield await readTail(chain, query);
     for (;;) {
       signal?.throwIfAborted();
       const ended = source.ended(); // before reading: what came before the end is then read, too
       const batch = await chain.read();
-      for (const record of wanted(batch)) {
-        if (isAfter(record, query)) return;
-        yield record;
+      const wanted = batch.filter((record) => matches(record, query));
+      const over = wanted.findIndex((record) => isAfter(record, query));
+      if (over !== -1) {
+        yield wanted.slice(0, over);
+        return;
       }
+      yield wanted;
       if (batch.length > 0) continue;
       if (changes === null || ended) return;
       await changes.next();
@@ -232,18 +282,16 @@ export async function* readLog(
 }
 
 /** Reads to the present end, keeping the last records only. Bounded by the size of the log files. */
-async function readTail(
-  chain: LogChain,
-  query: LogQuery,
-  wanted: (batch: LogRecord[]) => LogRecord[],
-): Promise<LogRecord[]> {
+async function readTail(chain: LogChain, query: LogQuery): Promise<LogRecord[]> {
   const tail = Math.max(0, Number(query.tail));
   let kept: LogRecord[] = [];
   for (;;) {
     const batch = await chain.read();
     if (batch.length === 0) return tail === 0 ? [] : kept.slice(-tail);
-    for (const record of wanted(batch)) {
-      if (!isAfter(record, query)) kept.push({ ...record, data: Uint8Array.from(record.data) });
+    for (const record of batch) {
+      if (!matches(record, query) || isAfter(record, query)) continue;
+      const { timeNanos, stream, data } = record;
+      kept.push({ timeNanos, stream, data: Uint8Array.from(data) }); // of a buffer of its own
     }
     if (kept.length > 2 * tail + LOG_LINE_MAX) kept = tail === 0 ? [] : kept.slice(-tail);
   }
