@@ -6,8 +6,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hostFacts } from '../../worker/executor/host-facts.ts';
+import { capabilitySet } from '../../worker/runtime/defaults.ts';
 import type { OciResources, OciSpec } from '../../worker/runtime/oci.ts';
 import { aContainerSpec, aTaskSpec } from './builders.ts';
+import { type DiskReport, type NfsReport, probeDisk, probeNfs } from './cgroup2-disks.ts';
 import { execResult, execSpec, RuntimeBox } from './runtime-box.ts';
 
 const MIB = 1024 * 1024;
@@ -36,6 +38,8 @@ export interface Cgroup2Report {
   readonly killedExitCode: number;
   readonly cgroupPath: string;
   readonly apparmor: ApparmorReport;
+  readonly disk: DiskReport;
+  readonly nfs: NfsReport;
   readonly leftovers: string[];
 }
 
@@ -47,23 +51,22 @@ interface ApparmorReport {
   /** of the read that is forbidden, and of another */
   readonly denied: string;
   readonly allowed: string;
+  /** mounting by one with the right to, under the profile for containers in general, and without it */
+  readonly mounting: readonly string[];
   /** the node's choice where a task names none, before and after a profile for containers was loaded */
   readonly chosen: readonly (string | null)[];
   /** words of a profile that is not loaded: of the node, and of the shim */
   readonly refusals: readonly string[];
 }
 
-const PROFILES = ['skep-test', 'skep-default'];
-const RULES = 'file, capability, network, mount, signal, ptrace, unix, deny /tmp/secret r,';
+const TEST_PROFILE = '/run/skep-test.profile';
+const TEST_RULES = 'file, capability, network, mount, signal, ptrace, unix, deny /tmp/secret r,';
 
 async function probeApparmor(box: RuntimeBox): Promise<ApparmorReport> {
   const chosen = [await chosenProfile('default')];
-  for (const name of PROFILES) {
-    const file = `/run/${name}.profile`;
-    writeFileSync(
-      file,
-      `profile ${name} flags=(attach_disconnected,mediate_deleted) { ${RULES} }\n`,
-    );
+  const flags = 'flags=(attach_disconnected,mediate_deleted)';
+  writeFileSync(TEST_PROFILE, `profile skep-test ${flags} { ${TEST_RULES} }\n`);
+  for (const file of [TEST_PROFILE, 'examples/apparmor/skep-default']) {
     const words = ['--config-file', '/dev/null', '--skip-cache', '--replace', file];
     const loaded = spawnSync('apparmor_parser', words, { encoding: 'utf8' });
     if (loaded.status !== 0) throw new Error(`apparmor_parser: ${loaded.error} ${loaded.stderr}`);
@@ -84,6 +87,14 @@ async function probeApparmor(box: RuntimeBox): Promise<ApparmorReport> {
   const [current = '', denied = '', allowed = ''] = (await box.logText('confined')).split('\n');
   const session = await box.runtime.exec('confined', execSpec(['cat', '/proc/self/attr/current']));
   const besides = (await execResult(session)).stdout;
+  const mounting: string[] = [];
+  for (const profile of ['skep-default', 'unconfined']) {
+    const script = 'mount -t tmpfs tmpfs /tmp 2>&1 && echo mounted';
+    const { text } = await box.output(`mounting-${profile}`, script, (spec) =>
+      mayMount(under(profile)(spec)),
+    );
+    mounting.push(text);
+  }
   await box.create('none', ['true'], under('nobody-loaded-it'));
   const wordsOf = (work: Promise<unknown>): Promise<string> =>
     work.then(
@@ -94,7 +105,17 @@ async function probeApparmor(box: RuntimeBox): Promise<ApparmorReport> {
     await wordsOf(chosenProfile('custom', 'nobody-loaded-it')),
     await wordsOf(box.runtime.startContainer('none')),
   ];
-  return { current, besides, denied, allowed, chosen, refusals };
+  return { current, besides, denied, allowed, mounting, chosen, refusals };
+}
+
+/** Neither rights nor seccomp keep it from mounting. */
+function mayMount(spec: OciSpec): OciSpec {
+  const { process } = spec;
+  return {
+    ...spec,
+    process: { ...process, capabilities: capabilitySet(['CAP_SYS_ADMIN']) },
+    linux: { ...spec.linux, seccomp: null },
+  };
 }
 
 async function chosenProfile(mode: 'default' | 'custom', profile = ''): Promise<string | null> {
@@ -181,6 +202,8 @@ async function probe(): Promise<Cgroup2Report> {
     (err: Error) => err.message,
   );
   const apparmor = await probeApparmor(box);
+  const disk = await probeDisk(box);
+  const nfs = await probeNfs(box);
   const { text: pid1 } = await box.output('init', 'cat /proc/1/comm; tty', (spec) => ({
     ...spec,
     process: { ...spec.process, init: true, terminal: true },
@@ -209,6 +232,8 @@ async function probe(): Promise<Cgroup2Report> {
     swappiness,
     oomKillDisable,
     apparmor,
+    disk,
+    nfs,
     pid1,
     frozenNanos,
     killedExitCode,
