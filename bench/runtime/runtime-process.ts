@@ -3,7 +3,7 @@ import { SystemClock } from '../../common/base/clock.ts';
 import { createLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { defaultProcess, defaultSpec } from '../../worker/runtime/defaults.ts';
-import { NativeRuntime } from '../../worker/runtime/native-runtime.ts';
+import { type ExecSpec, NativeRuntime } from '../../worker/runtime/native-runtime.ts';
 import type { OciSpec } from '../../worker/runtime/oci.ts';
 import { serve } from '../support/helper-process.ts';
 
@@ -12,6 +12,19 @@ interface Place {
   readonly cgroupParent: string;
   readonly rootfs: string;
 }
+
+const EXEC_TRUE: ExecSpec = {
+  args: ['/bin/true'],
+  ...{
+    env: [],
+    cwd: '',
+    user: null,
+    tty: false,
+    stdin: false,
+    privileged: false,
+    consoleSize: null,
+  },
+};
 
 let runtime: NativeRuntime;
 let rootfs = '';
@@ -68,6 +81,20 @@ const operations = {
   async run({ id, args }: { id: string; args: readonly string[] }): Promise<void> {
     await runtime.create(id, { spec: specOf(args), ...LOGS });
     await runtime.startContainer(id);
+  },
+
+  /** `true` in a container, one after the other; of each the time until its end was told, ms. */
+  async execTrue({ id, count }: { id: string; count: number }): Promise<number[]> {
+    const times: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const beganMs = performance.now();
+      const session = await runtime.exec(id, EXEC_TRUE);
+      session.stdout.resume();
+      session.stderr.resume();
+      await session.wait();
+      times.push(performance.now() - beganMs);
+    }
+    return times;
   },
 
   async ended(id: string): Promise<void> {
