@@ -2,7 +2,6 @@
  * Images for another processor than this machine's. They are taken, as Docker does: what is written in an image may be wrong,
  * and a machine may have an interpreter for others' programs. Where the command cannot be run, both are named.
  */
-import { NativeError } from '../../native/ffi/library.ts';
 import { hostArchitecture } from '../images/image-config.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import { CommandError } from '../runtime/exec-session.ts';
@@ -30,7 +29,8 @@ export async function startFrom(
 function explained(err: unknown, image: Platform | undefined): unknown {
   if (!(err instanceof CommandError) || err.errno !== 'ENOEXEC') return err;
   const host = hostArchitecture(process.arch);
-  if (!image || image.architecture === host || !(err.cause instanceof NativeError)) return err;
-  const words = `the image is for ${image.os}/${image.architecture}, this node is linux/${host}`;
-  return new CommandError('start container', err.cause, words);
+  if (!image || image.architecture === host) return err;
+  return err.because(
+    `the image is for ${image.os}/${image.architecture}, this node is linux/${host}`,
+  );
 }

@@ -25,15 +25,24 @@ export class CommandError extends SkepError {
 
   /** e.g. `ENOEXEC` */
   readonly errno: string;
+  readonly #action: string;
+  readonly #failure: NativeError;
 
   /** @param action what was attempted. @param further what is known of the reason; '' = nothing */
-  constructor(action: string, cause: NativeError, further = '') {
-    const isCommand = cause.syscall === 'execve';
-    const words = failureWords(cause.errno, cause.syscall, errorDetail(cause));
+  constructor(action: string, failure: NativeError, further = '') {
+    const isCommand = failure.syscall === 'execve';
+    const words = failureWords(failure.errno, failure.syscall, errorDetail(failure));
     const all = [action, words, further].filter((part) => part !== '').join(': ');
-    super(isCommand ? 'invalid-argument' : 'internal', all, { cause });
-    this.exitCode = failureExitCode(cause.errno, cause.syscall);
-    this.errno = cause.errno;
+    super(isCommand ? 'invalid-argument' : 'internal', all, { cause: failure });
+    this.exitCode = failureExitCode(failure.errno, failure.syscall);
+    this.errno = failure.errno;
+    this.#action = action;
+    this.#failure = failure;
+  }
+
+  /** The same, with what is known of the reason. */
+  because(further: string): CommandError {
+    return new CommandError(this.#action, this.#failure, further);
   }
 }
 
