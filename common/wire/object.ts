@@ -10,7 +10,8 @@ import { WireReader } from './reader.ts';
 import { encodeWith } from './scratch.ts';
 import { configFromProto, configToProto, secretFromProto, secretToProto } from './secret.ts';
 import { serviceFromProto, serviceToProto } from './service.ts';
-import { taskFromProto, taskToProto } from './task.ts';
+import { taskFromProto } from './task.ts';
+import { encodeTask } from './task-encoding.ts';
 
 type Codec<T> = {
   readonly encode: (object: T, writer: Writer) => Writer;
@@ -31,7 +32,7 @@ const CODECS: { readonly [K in ObjectKind]: Codec<ObjectsByKind[K]> } = {
     decode: (reader) => serviceFromProto(skep.Service.decode(reader)),
   },
   task: {
-    encode: (object, writer) => skep.Task.encode(taskToProto(object), writer),
+    encode: encodeTask,
     decode: (reader) => taskFromProto(skep.Task.decode(reader)),
   },
   network: {

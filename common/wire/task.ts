@@ -52,7 +52,7 @@ export const taskStateTable = enumTable<TaskState, skep.TaskState>('task state',
   orphaned: skep.TaskState.TASK_STATE_ORPHANED,
 });
 
-const desiredStateTable = enumTable<DesiredState, skep.TaskState>('desired state', {
+export const desiredStateTable = enumTable<DesiredState, skep.TaskState>('desired state', {
   ready: skep.TaskState.TASK_STATE_READY,
   running: skep.TaskState.TASK_STATE_RUNNING,
   complete: skep.TaskState.TASK_STATE_COMPLETE,
@@ -115,7 +115,9 @@ export function taskStatusFromProto(m: skep.TaskStatus.$Properties): TaskStatus 
   });
 }
 
-function attachmentToProto(attachment: NetworkAttachment): skep.NetworkAttachment.$Properties {
+export function attachmentToProto(
+  attachment: NetworkAttachment,
+): skep.NetworkAttachment.$Properties {
   return {
     networkId: text(attachment.networkId),
     addresses: textList(attachment.addresses),
