@@ -50,7 +50,12 @@ export class PendingTasks {
     }
     const known = this.#groupOf.get(task.id);
     if (known) known.tasks.set(task.id, task);
-    else this.#makeDue(this.#add(task), task.id);
+    else this.putNew(task);
+  }
+
+  /** The same for one that is schedulable and not here. It is due. */
+  putNew(task: Task): void {
+    this.#makeDue(this.#add(task), task.id);
   }
 
   /** As `put`, but a new one waits until it is made due. */

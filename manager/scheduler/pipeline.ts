@@ -12,8 +12,8 @@ export interface Stage {
   readonly check: NodeCheck;
 }
 
-/** The filters that concern the task. */
-function stagesOf(task: Task, table: NodeTable): Stage[] {
+/** The filters that concern the task, by the table's networks of this moment. */
+export function stagesOf(task: Task, table: NodeTable): readonly Stage[] {
   return FILTERS.flatMap((filter, at) => {
     const check = filter.prepare(task, table);
     return check ? [{ number: at + 1, filter, check }] : [];
@@ -24,9 +24,9 @@ function looksAtNode({ filter }: Stage): boolean {
   return filter.looksAt === 'node';
 }
 
-/** A part of what a pipeline for the task would begin with: see NodeSets.prepare. */
-export function preparePipeline(task: Task, table: NodeTable): boolean {
-  return table.sets.prepare(stagesOf(task, table).filter(looksAtNode));
+/** A part of what a pipeline with these stages would begin with: see NodeSets.prepare. */
+export function preparePipeline(stages: readonly Stage[], table: NodeTable): boolean {
+  return table.sets.prepare(stages.filter(looksAtNode));
 }
 
 /**
@@ -39,9 +39,10 @@ export class Pipeline {
   readonly #set: NodeSet;
   readonly #load: readonly Stage[];
 
-  constructor(task: Task, table: NodeTable) {
+  /** @param stages of the task, if they were asked for in this turn already: some take a while to make ready */
+  constructor(task: Task, table: NodeTable, stages: readonly Stage[] = stagesOf(task, table)) {
     this.#table = table;
-    this.stages = stagesOf(task, table);
+    this.stages = stages;
     this.#load = this.stages.filter(({ filter }) => filter.looksAt === 'load');
     this.#set = table.sets.get(this.stages.filter(looksAtNode));
   }

@@ -4,7 +4,7 @@ import type { GenericResource } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { genericDemand } from './generic-pool.ts';
 import type { NodeTable } from './node-table.ts';
-import { Pipeline } from './pipeline.ts';
+import { Pipeline, type Stage } from './pipeline.ts';
 import { labelReaders, preferenceTree } from './preferences.ts';
 import { explain, noSuitableNode, Refusals } from './refusals.ts';
 import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';
@@ -44,16 +44,18 @@ export interface GroupPlan {
 /**
  * Decides for tasks that are alike.
  * @param nowMs monotonic, for the age of failures
+ * @param stages of the first task: see `Pipeline`
  */
 export function planGroup(
   table: NodeTable,
   tasks: readonly Task[],
   nowMs: number,
   succession: Succession = NO_SUCCESSION,
+  stages?: readonly Stage[],
 ): GroupPlan {
   const [model] = tasks;
   if (!model) return { decisions: [], refusals: null };
-  const pipeline = new Pipeline(model, table);
+  const pipeline = new Pipeline(model, table, stages);
   const source = openSource(table, model, pipeline, nowMs, succession);
   const decisions: Decision[] = [];
   const demand = genericDemand(model.spec.resources.reservations.generic);

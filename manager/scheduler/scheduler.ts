@@ -19,7 +19,8 @@ import type { Commit, ReadView, Store, StoreChange } from '../store/types.ts';
 import { applyDecision, isSchedulable } from './apply.ts';
 import { NodeTable } from './node-table.ts';
 import { type PendingGroup, PendingTasks } from './pending-tasks.ts';
-import { preparePipeline } from './pipeline.ts';
+import { preparePipeline, type Stage, stagesOf } from './pipeline.ts';
+import { holdsPlace } from './place.ts';
 import {
   type Decision,
   type Hold,
@@ -48,6 +49,12 @@ const DECISIONS_PER_WRITE_MAX = 400;
  */
 export const RETURN_GRACE_MS = 8_000;
 
+/** The first of the tasks that are decided next, with the filters that concern it. */
+interface NextTask {
+  readonly task: Task;
+  readonly stages: readonly Stage[];
+}
+
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #follower: Follower;
@@ -60,6 +67,8 @@ export class Scheduler {
   #holds = new Map<TaskId, Hold>();
   #graceTimer: Timer | null = null;
   #graceIsOver = false;
+  /** of the view that `resync` read: what was created later is new to us */
+  #seenRevision = 0;
 
   constructor(options: SchedulerOptions) {
     this.#options = { ...options, log: options.log.child({ component: 'scheduler' }) };
@@ -103,11 +112,13 @@ export class Scheduler {
     this.#refused = this.#noneRefused();
     this.#table.awaitsUnknown = !this.#graceIsOver;
     // The lists stay as they are; what is committed while they are read in turns comes by the feed.
-    const { networks, nodes, tasks } = this.#options.store.view((view) => ({
+    const { revision, networks, nodes, tasks } = this.#options.store.view((view) => ({
+      revision: view.revision,
       networks: view.list('network'),
       nodes: view.list('node'),
       tasks: view.list('task'),
     }));
+    this.#seenRevision = revision;
     for (const { id, spec } of networks) this.#table.networkPlugins.set(id, networkPlugins(spec));
     for (const node of nodes) {
       this.#table.putNode(node);
@@ -124,9 +135,9 @@ export class Scheduler {
 
   async #react(commits: readonly Commit[], signal: AbortSignal): Promise<void> {
     this.#budget.begin();
-    for (const { changes } of commits) {
+    for (const commit of commits) {
       this.#options.store.view((view) => {
-        for (const change of changes) this.#observe(view, change);
+        for (const change of commit.changes) this.#observe(view, commit, change);
       });
       if (this.#budget.spent) await this.#budget.renew();
     }
@@ -135,10 +146,14 @@ export class Scheduler {
     await this.#decideAll(signal);
   }
 
-  #observe(view: ReadView, change: StoreChange): void {
+  #observe(view: ReadView, { revision }: Commit, change: StoreChange): void {
     switch (change.kind) {
       case 'task':
-        this.#observeTask(change.object, view.get('task', change.object.id));
+        if (change.action === 'create' && revision > this.#seenRevision) {
+          this.#observeNew(taskNow(view, revision, change));
+        } else {
+          this.#observeTask(change.object, taskNow(view, revision, change));
+        }
         if (change.action === 'update') this.#observeFailure(change.object, change.previous);
         return;
       case 'node': {
@@ -167,6 +182,14 @@ export class Scheduler {
       default:
         assertNever(change, 'store change');
     }
+  }
+
+  /** One of which nothing is booked or remembered yet, so that nothing is to be looked for. */
+  #observeNew(task: Task | undefined): void {
+    if (task === undefined) return;
+    this.#successors.put(task);
+    if (isSchedulable(task)) this.#pending.putNew(task);
+    else if (holdsPlace(task)) this.#table.putTask(task);
   }
 
   /**
@@ -240,8 +263,8 @@ export class Scheduler {
   async #decideAll(signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#options;
     for (;;) {
-      await this.#prepareNext();
-      const writes = [...this.#refused.takeRestatements(), ...this.#decide()];
+      const next = await this.#prepareNext();
+      const writes = [...this.#refused.takeRestatements(), ...this.#decide(next)];
       if (writes.length > 0) {
         if (this.#budget.spent) await this.#budget.renew(); // to write them is another turn's work
         const nowMs = clock.wallMs();
@@ -262,22 +285,25 @@ export class Scheduler {
   }
 
   /** All nodes are judged by filters that no task had before: more than one turn's work when they are thousands. */
-  async #prepareNext(): Promise<void> {
+  async #prepareNext(): Promise<NextTask | null> {
     const task = this.#pending.nextAnywhere;
-    while (task && preparePipeline(task, this.#table)) {
+    if (!task) return null;
+    const stages = stagesOf(task, this.#table);
+    while (preparePipeline(stages, this.#table)) {
       if (this.#budget.spent) await this.#budget.renew();
     }
+    return { task, stages };
   }
 
   /** Decisions to write, for as many of the tasks that are due as fit into this turn. */
-  #decide(): (Placement | Refusal)[] {
+  #decide(next: NextTask | null): (Placement | Refusal)[] {
     const nowMs = this.#options.clock.monotonicMs();
     const writes: (Placement | Refusal)[] = [];
     let room = DECISIONS_PER_WRITE_MAX;
     while (room > 0 && this.#pending.hasDue) {
       const { group, tasks } = this.#pending.takeDue(room)!;
       room -= tasks.length;
-      for (const decision of this.#decideTasks(group.nodeId === null, tasks, nowMs)) {
+      for (const decision of this.#decideTasks(group.nodeId === null, tasks, nowMs, next)) {
         this.#note(group, decision);
         if (decision.kind !== 'hold' && saysSomethingNew(decision)) writes.push(decision);
       }
@@ -286,7 +312,12 @@ export class Scheduler {
     return writes;
   }
 
-  #decideTasks(alike: boolean, tasks: readonly Task[], nowMs: number): readonly Decision[] {
+  #decideTasks(
+    alike: boolean,
+    tasks: readonly Task[],
+    nowMs: number,
+    next: NextTask | null,
+  ): readonly Decision[] {
     const [table, successors] = [this.#table, this.#successors];
     return this.#options.store.view((view) => {
       if (!alike) {
@@ -294,7 +325,8 @@ export class Scheduler {
         return tasks.flatMap((task) => planPreassigned(table, task, before) ?? []);
       }
       const succession = successors.of(tasks[0]!.serviceId, view, table);
-      const plan = planGroup(table, tasks, nowMs, succession);
+      const stages = tasks[0] === next?.task ? next?.stages : undefined;
+      const plan = planGroup(table, tasks, nowMs, succession, stages);
       if (plan.refusals) this.#refused.note(tasks[0]!, plan.refusals);
       return plan.decisions;
     });
@@ -322,6 +354,16 @@ export class Scheduler {
       }
     });
   }
+}
+
+/** The task as it is now: of the commit that was applied last that is what the change says, and needs no look. */
+function taskNow(
+  view: ReadView,
+  revision: number,
+  { action, object }: Extract<StoreChange, { kind: 'task' }>,
+): Task | undefined {
+  if (revision < view.revision) return view.get('task', object.id);
+  return action === 'remove' ? undefined : object;
 }
 
 /** A refusal in the same words as before needs no write. */
