@@ -32,6 +32,17 @@ export interface TemplateLanguage {
    * or an error anywhere (`all`).
    */
   readonly missing: 'none' | 'root' | 'all';
+  /** absent = `WIDE_LIMITS` */
+  readonly limits?: TemplateLimits;
+}
+
+export interface TemplateLimits {
+  /** pieces rendered: loops within loops multiply */
+  readonly steps: number;
+  /** characters */
+  readonly output: number;
+  /** characters of all texts that functions make: a variable can be put into itself again and again */
+  readonly made: number;
 }
 
 export interface Template {
@@ -41,11 +52,7 @@ export interface Template {
   readonly fields: ReadonlySet<string>;
 }
 
-/** Pieces rendered: loops within loops multiply. */
-const STEPS_MAX = 100_000;
-const OUTPUT_CHARS_MAX = 2 ** 24;
-/** Of all texts that functions make: a variable can be put into itself again and again. */
-const MADE_CHARS_MAX = OUTPUT_CHARS_MAX;
+const WIDE_LIMITS: TemplateLimits = { steps: 100_000, output: 2 ** 24, made: 2 ** 24 };
 
 /** Throws `invalid-argument` for what is no template. */
 export function parseTemplate(text: string, language: TemplateLanguage): Template {
@@ -79,6 +86,7 @@ class Rendering {
   readonly #root: unknown;
   readonly #language: TemplateLanguage;
   readonly #variables: Variable[];
+  readonly #limits: TemplateLimits;
   readonly #pieces: string[] = [];
   #steps = 0;
   #chars = 0;
@@ -87,6 +95,7 @@ class Rendering {
   constructor(root: unknown, language: TemplateLanguage) {
     this.#root = root;
     this.#language = language;
+    this.#limits = language.limits ?? WIDE_LIMITS;
     this.#variables = [{ name: ROOT_VARIABLE, value: root }];
   }
 
@@ -156,10 +165,9 @@ class Rendering {
   #write(text: string): void {
     this.#steps++;
     this.#chars += text.length;
-    if (this.#steps > STEPS_MAX) failTemplate(`more than ${STEPS_MAX} steps`);
-    if (this.#chars > OUTPUT_CHARS_MAX) {
-      failTemplate(`more than ${OUTPUT_CHARS_MAX} characters of output`);
-    }
+    const { steps, output } = this.#limits;
+    if (this.#steps > steps) failTemplate(`more than ${steps} steps`);
+    if (this.#chars > output) failTemplate(`more than ${output} characters of output`);
     this.#pieces.push(text);
   }
 
@@ -171,9 +179,8 @@ class Rendering {
   }
 
   #checkMade(next: number): void {
-    if (this.#madeChars + next > MADE_CHARS_MAX) {
-      failTemplate(`functions make more than ${MADE_CHARS_MAX} characters`);
-    }
+    const { made } = this.#limits;
+    if (this.#madeChars + next > made) failTemplate(`functions make more than ${made} characters`);
   }
 
   #set(name: string, value: unknown, isNew: boolean): void {

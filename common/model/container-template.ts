@@ -4,7 +4,7 @@
  * secrets and configs, with these same words.
  */
 import { describeError, SkepError } from '../base/errors.ts';
-import { parseTemplate } from '../base/template.ts';
+import { parseTemplate, type TemplateLimits } from '../base/template.ts';
 import { printed, type TemplateFunctions } from '../base/template-functions.ts';
 import type { NodeDescription } from './node.ts';
 import type { StringMap } from './objects.ts';
@@ -58,22 +58,38 @@ export function templateContext(task: TemplateTask, node: TemplateNode): Templat
   };
 }
 
+/** Of a host name, as the kernel has it. */
+export const HOSTNAME_BYTES_MAX = 64;
+/** The dispatcher expands those of all tasks that it tells of: each within a millisecond. */
+const HOSTNAME_LIMITS: TemplateLimits = {
+  ...{ steps: 1_000, output: HOSTNAME_BYTES_MAX, made: 10_000 },
+};
+
 /** Throws `invalid-argument` for what is no template, and for a field or label that is not there. */
 export function expandTemplate(
   text: string,
   context: TemplateContext,
   functions: TemplateFunctions = {},
+  limits?: TemplateLimits,
 ): string {
   if (!text.includes('{{')) return text;
-  const language = { functions: { ...FUNCTIONS, ...functions }, missing: 'all' as const };
+  const language = {
+    functions: { ...FUNCTIONS, ...functions },
+    missing: 'all' as const,
+    ...(limits && { limits }),
+  };
   return parseTemplate(text, language).render(context);
+}
+
+function expandHostname(text: string, context: TemplateContext): string {
+  return expandTemplate(text, context, {}, HOSTNAME_LIMITS);
 }
 
 /** The spec without templates. Throws as `expandTemplate`. */
 export function expandContainer(spec: ContainerSpec, context: TemplateContext): ContainerSpec {
-  const expand = (what: string, text: string): string => {
+  const expand = (what: string, text: string, by = expandTemplate): string => {
     try {
-      return expandTemplate(text, context);
+      return by(text, context);
     } catch (err) {
       throw new SkepError('invalid-argument', `expanding ${what} failed: ${describeError(err)}`);
     }
@@ -84,7 +100,7 @@ export function expandContainer(spec: ContainerSpec, context: TemplateContext): 
     return `${entry.slice(0, at)}=${expand(`env "${entry}"`, entry.slice(at + 1))}`;
   });
   const mounts = spec.mounts.map((mount) => expandMount(mount, expand));
-  const hostname = expand('hostname', spec.hostname);
+  const hostname = expand('hostname', spec.hostname, expandHostname);
   return { ...spec, env, mounts, hostname };
 }
 
@@ -117,7 +133,7 @@ export function expandedHostname(task: Task, node: TemplateNode | null): string 
   const { hostname } = task.spec.container;
   if (!hostname.includes('{{')) return hostname;
   try {
-    return node ? expandTemplate(hostname, templateContext(task, node)) : '';
+    return node ? expandHostname(hostname, templateContext(task, node)) : '';
   } catch {
     return '';
   }

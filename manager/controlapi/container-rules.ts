@@ -1,6 +1,7 @@
 /** What a container spec must obey. Pure; looks nothing up. */
 
 import { SkepError } from '../../common/base/errors.ts';
+import { HOSTNAME_BYTES_MAX } from '../../common/model/container-template.ts';
 import { parseImageReference } from '../../common/model/image-reference.ts';
 import type {
   ContainerSpec,
@@ -27,6 +28,7 @@ const PROPAGATIONS = ['', 'rprivate', 'private', 'rshared', 'shared', 'rslave', 
  */
 export function checkContainerSpec(container: ContainerSpec, networks: TaskSpec['networks']): void {
   checkImage(container.image);
+  checkHostname(container.hostname);
   checkMounts(container.mounts);
   checkFileTargets(
     'secret',
@@ -46,6 +48,19 @@ export function checkContainerSpec(container: ContainerSpec, networks: TaskSpec[
     throw invalid(
       `ContainerSpec: OOM score adjustment ${container.oomScoreAdj} is not in -${OOM_SCORE_MAX}..${OOM_SCORE_MAX}`,
     );
+  }
+}
+
+/** What no kernel takes, and what would be other words in files of names. */
+function checkHostname(hostname: string): void {
+  const bytes = Buffer.byteLength(hostname);
+  if (bytes > HOSTNAME_BYTES_MAX) {
+    throw invalid(
+      `ContainerSpec: hostname of ${bytes} bytes exceeds the limit of ${HOSTNAME_BYTES_MAX}`,
+    );
+  }
+  if (/[\s\p{Cc}]/u.test(hostname)) {
+    throw invalid(`ContainerSpec: hostname ${JSON.stringify(hostname)} has blanks in it`);
   }
 }
 

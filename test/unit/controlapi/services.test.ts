@@ -71,6 +71,21 @@ const onHost = (port: Partial<PortConfig>): ServiceSpec => ({
 const INVALID: [string, ServiceSpec, string][] = [
   ['an empty name', aServiceSpec({ name: '' }), 'name must be provided'],
   ['a dot in its name', aServiceSpec({ name: 'a.b' }), 'valid as a DNS name component'],
+  [
+    'a host name that no kernel takes',
+    withTask({ container: aContainerSpec({ hostname: 'h'.repeat(65) }) }),
+    'hostname of 65 bytes exceeds the limit of 64',
+  ],
+  [
+    'a host name that grows too long',
+    withTask({ container: aContainerSpec({ hostname: `{{.Task.Slot}}${'h'.repeat(64)}` }) }),
+    'expanding hostname failed: template parsing error: more than 64 characters of output',
+  ],
+  [
+    'a host name of two lines',
+    withTask({ container: aContainerSpec({ hostname: 'a\nb' }) }),
+    'has blanks in it',
+  ],
   ['a name of 64 characters', aServiceSpec({ name: 'a'.repeat(64) }), '63 characters or fewer'],
   [
     'the network of the host and another',

@@ -121,6 +121,13 @@ describe('templates of a container', () => {
     ['{{.Node.Hostname}}-x', 'host-1-x'],
     ['{{.Nothing}}', ''],
     ['{{$x := "aaaaaaaa"}}{{range 99}}{{$x = print $x $x}}{{end}}h', ''],
+    [
+      `{{range 8}}{{$.Node.Hostname}}{{end}}${'x'.repeat(16)}`,
+      `${'host-1'.repeat(8)}${'x'.repeat(16)}`,
+    ],
+    [`{{range 8}}{{$.Node.Hostname}}{{end}}${'x'.repeat(17)}`, ''],
+    ['{{range 900}}{{end}}h', 'h'],
+    ['{{range 900}}{{range 900}}{{if 0}}x{{end}}{{end}}{{end}}h', ''],
   ])('the host name %s is %s to other nodes', (hostname, expected) => {
     const spec = aTaskSpec({ container: aContainerSpec({ hostname }) });
     expect(expandedHostname({ ...task, spec }, node)).toBe(expected);
