@@ -68,5 +68,6 @@ const isComplete = (task: TaskJson): boolean => task.Status.State === 'complete'
 function tellsMore(task: TaskJson, other: TaskJson): boolean {
   if (isComplete(task) !== isComplete(other)) return isComplete(task);
   if (isWanted(task) !== isWanted(other)) return isWanted(task);
-  return task.CreatedAt > other.CreatedAt;
+  if (task.CreatedAt !== other.CreatedAt) return task.CreatedAt > other.CreatedAt;
+  return task.Version.Index > other.Version.Index; // the one that was stopped is written no more
 }

@@ -162,6 +162,34 @@ describe('node drain', () => {
     expect(places).toEqual(Array(runs).fill(other!.id));
   });
 
+  const NEVER = { condition: 'none' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
+  test.each([
+    ['global job', { kind: 'global-job' }],
+    ['replicated job', { kind: 'replicated-job', maxConcurrent: 2, totalCompletions: 2 }],
+    ['service', replicas(2).mode],
+  ] as const)('a %s that is never restarted goes on elsewhere all the same', async (_, mode) => {
+    const task = aTaskSpec({ restart: NEVER });
+    const { id } = await world.rooms.deploy({ name: 'once', mode, task });
+    expect(world.rooms.running(id)).toHaveLength(2);
+    const { status, stderr } = await world.run(drain, ['--wait', hosts()[0]!]);
+    expect([status, stderr]).toEqual([0, '']);
+  });
+
+  test('a job that is never restarted, of which a task fails elsewhere, is waited for no longer', async () => {
+    const mode = { kind: 'replicated-job', maxConcurrent: 2, totalCompletions: 2 } as const;
+    const task = aTaskSpec({ restart: NEVER });
+    const { id } = await world.rooms.deploy({ name: 'once', mode, task });
+    world.rooms.outcome = () => 'failed';
+    const { status, stderr } = await world.run(drain, ['--wait', '--timeout', '5s', hosts()[0]!]);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(
+      world.rooms
+        .tasks(id)
+        .map(({ status: { state } }) => state)
+        .sort(),
+    ).toEqual(['failed', 'running', 'shutdown']);
+  });
+
   test('asks of such a service what it had: what finds no other place is told', async () => {
     const restart = { condition: 'none' as const, delayNanos: 0, maxAttempts: 0, windowNanos: 0 };
     const placement = { ...ANYWHERE, maxReplicas: 2 };
