@@ -59,6 +59,7 @@ export function benchTask(number: number): Task {
     assignedGenericResources: [],
     jobIteration: null,
     moving: null,
+    hasForerunnersPlace: false,
   };
 }
 

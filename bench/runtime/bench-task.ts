@@ -76,5 +76,6 @@ export function benchTask(number: number, network: boolean): Task {
     assignedGenericResources: [],
     jobIteration: null,
     moving: null,
+    hasForerunnersPlace: false,
   };
 }

@@ -18,7 +18,7 @@ export function waitsForSeat({ desiredState, status }: Task): boolean {
 export function endsBefore(mate: Task, task: Task, service: Service | undefined): boolean {
   if (!waitsForSeat(task) || waitsForSeat(mate)) return false;
   if (mate.desiredState === 'shutdown' || mate.desiredState === 'remove') return true;
-  return orderOf(mate, service) === 'stop-first';
+  return task.hasForerunnersPlace || orderOf(mate, service) === 'stop-first';
 }
 
 function orderOf({ moving, spec }: Task, service: Service | undefined): MoveOrder {

@@ -65,6 +65,8 @@ export interface Task {
   readonly jobIteration: number | null;
   /** somebody wants it elsewhere: a task takes its place on another node, in this order; null = it stays */
   readonly moving: MoveOrder | null;
+  /** its room on its node is that of others of its seat: it does not run before they have ended, whatever the order in force */
+  readonly hasForerunnersPlace: boolean;
 }
 
 export type MoveOrder = 'start-first' | 'stop-first';
@@ -81,6 +83,7 @@ type TaskChanges = Partial<
     | 'endpoint'
     | 'assignedGenericResources'
     | 'moving'
+    | 'hasForerunnersPlace'
   >
 >;
 
@@ -107,6 +110,7 @@ export function taskWith(task: Task, changes: TaskChanges): Task {
     assignedGenericResources: changes.assignedGenericResources ?? task.assignedGenericResources,
     jobIteration: task.jobIteration,
     moving: moving === undefined ? task.moving : moving,
+    hasForerunnersPlace: changes.hasForerunnersPlace ?? task.hasForerunnersPlace,
   };
 }
 

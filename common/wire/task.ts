@@ -151,6 +151,7 @@ export function taskToProto(task: Task): skep.Task.$Properties {
     assignedGenericResources: task.assignedGenericResources.map(genericResourceToProto),
     jobIteration: optionalInt64(task.jobIteration, 'task.jobIteration'),
     movesStopFirst: task.moving === null ? null : task.moving === 'stop-first',
+    hasForerunnersPlace: task.hasForerunnersPlace,
   };
 }
 
@@ -174,5 +175,6 @@ export function taskFromProto(m: skep.Task.$Properties): Task {
     assignedGenericResources: listFromProto(m.assignedGenericResources, genericResourceFromProto),
     jobIteration: optionalIntFromProto(m.jobIteration, 'task.jobIteration'),
     moving: nullable(m.movesStopFirst, (stops) => (stops ? 'stop-first' : 'start-first')),
+    hasForerunnersPlace: m.hasForerunnersPlace ?? false,
   });
 }

@@ -6,6 +6,7 @@
 import type { DirtyTest } from '../../common/model/dirty-task.ts';
 import { hasFixedAddress } from '../../common/model/fixed-address.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import { waitsForSeat } from '../../common/model/succession.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task-state.ts';
 import { POSSIBLE_AGAIN_MS } from './possible-nodes.ts';
@@ -154,7 +155,7 @@ class SeatDraft {
     for (const task of old) if (task !== keptOld) this.#stop(task);
     if (keptFresh) this.#wanted.push(keptFresh);
     if (!keptOld) return;
-    this.#awaitsEnd = keptFresh !== undefined && !this.#startsFirst(keptOld);
+    this.#awaitsEnd = keptFresh !== undefined && !this.#startsFirst(keptOld, keptFresh);
     if (keptFresh && this.#mayEnd(keptOld, keptFresh)) this.#stop(keptOld);
     else this.#wanted.push(keptOld);
   }
@@ -165,15 +166,16 @@ class SeatDraft {
    * worth the old one, if a node may take it then.
    */
   #mayEnd(old: Task, fresh: Task): boolean {
-    if (this.#startsFirst(old)) return fresh.status.state === 'running';
+    if (this.#startsFirst(old, fresh)) return fresh.status.state === 'running';
     if (!lacksAddress(fresh)) return isPrepared(fresh);
     if (this.#rules.hasPossibleNode()) return true;
     this.#wakeAtMs = earliest(this.#wakeAtMs, this.#world.nowMs + POSSIBLE_AGAIN_MS);
     return false;
   }
 
-  #startsFirst({ moving, spec }: Task): boolean {
+  #startsFirst({ moving, spec }: Task, fresh: Task): boolean {
     if (hasFixedAddress(spec)) return false; // its successor has it only then
+    if (fresh.hasForerunnersPlace && waitsForSeat(fresh)) return false; // there is no room for both
     return moving === null ? this.#rules.startFirst : moving === 'start-first';
   }
 

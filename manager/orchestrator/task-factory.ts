@@ -52,5 +52,6 @@ export function newTask(
     assignedGenericResources: [],
     jobIteration: service.jobStatus?.iteration ?? null,
     moving: null,
+    hasForerunnersPlace: false,
   };
 }

@@ -1,4 +1,5 @@
 /** Writes one decision of the scheduler, unless the task or the node has moved on in the meantime. */
+import { waitsForSeat } from '../../common/model/succession.ts';
 import { type Task, type TaskStatus, taskWith } from '../../common/model/task.ts';
 import type { WriteTx } from '../store/types.ts';
 import { isActive } from './place.ts';
@@ -13,11 +14,13 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
     tx.update('task', taskWith(task, { status }));
     return true;
   }
+  // It was let run meanwhile, and those whose place it was to have may run still.
+  if (decision.inPlace && !waitsForSeat(task)) return false;
   const node = tx.get('node', decision.nodeId);
   if (node?.status.state !== 'ready' || node.spec.availability !== 'active') return false;
   const preassigned = task.nodeId !== null;
   if (preassigned && task.nodeId !== decision.nodeId) return false;
-  const { nodeId, assignedGenericResources } = decision;
+  const { nodeId, assignedGenericResources, inPlace: hasForerunnersPlace } = decision;
   const { container, hostPorts, localAddresses, appliedAtMs } = task.status;
   const status: TaskStatus = {
     state: 'assigned',
@@ -31,7 +34,10 @@ export function applyDecision(tx: WriteTx, decision: Placement | Refusal, nowMs:
     localAddresses,
     appliedAtMs,
   };
-  tx.update('task', taskWith(task, { nodeId, assignedGenericResources, status }));
+  tx.update(
+    'task',
+    taskWith(task, { nodeId, assignedGenericResources, hasForerunnersPlace, status }),
+  );
   return true;
 }
 

@@ -144,5 +144,6 @@ export function candidateTask(service: Service, id: TaskId, nodeId: NodeId | nul
     assignedGenericResources: [],
     jobIteration: null,
     moving: null,
+    hasForerunnersPlace: false,
   };
 }

@@ -16,6 +16,8 @@ export interface Placement {
   readonly task: Task;
   readonly nodeId: NodeId;
   readonly assignedGenericResources: readonly GenericResource[];
+  /** its room is that of tasks that end before it runs */
+  readonly inPlace: boolean;
 }
 
 /** The task's node is one that is awaited: it has its place, and is written when the node is back. */
@@ -89,7 +91,7 @@ function planInPlace(
         .map((taskId) => table.placeOf(taskId))
         .find((home) => home !== undefined && pipeline.passes(home));
       const { generic } = task.spec.resources.reservations;
-      return index === undefined ? null : book(table, task, index, genericDemand(generic));
+      return index === undefined ? null : book(table, task, index, genericDemand(generic), true);
     });
     if (decision) decisions.push(decision);
     return decision === null;
@@ -110,11 +112,12 @@ export function planPreassigned(
   const index = task.nodeId === null ? undefined : table.indexOf(task.nodeId);
   if (index === undefined) return null;
   const pipeline = new Pipeline(task, table);
-  return table.without(before(task), () => {
+  const demand = genericDemand(task.spec.resources.reservations.generic);
+  const leaving = before(task);
+  if (leaving.length > 0 && pipeline.verdict(index) === 0) return book(table, task, index, demand);
+  return table.without(leaving, () => {
     const verdict = pipeline.verdict(index);
-    if (verdict === 0) {
-      return book(table, task, index, genericDemand(task.spec.resources.reservations.generic));
-    }
+    if (verdict === 0) return book(table, task, index, demand, leaving.length > 0);
     const { filter } = pipeline.stages.find(({ number }) => number === verdict)!;
     return { kind: 'refuse', task, explanation: explain([{ filter: filter.name, nodes: 1 }]) };
   });
@@ -146,6 +149,7 @@ function book(
   task: Task,
   index: number,
   demand: ReadonlyMap<string, number>,
+  inPlace = false,
 ): Placement | Hold {
   const assignedGenericResources =
     demand.size === 0
@@ -153,7 +157,7 @@ function book(
       : [...demand].flatMap(([kind, count]) => table.generic(index).pick(kind, count));
   table.book(task, index, assignedGenericResources);
   if (table.isAwaited(index)) return { kind: 'hold', task, index };
-  return { kind: 'place', task, nodeId: table.node(index).id, assignedGenericResources };
+  return { kind: 'place', task, nodeId: table.node(index).id, assignedGenericResources, inPlace };
 }
 
 const NO_GENERIC: readonly GenericResource[] = [];

@@ -356,6 +356,7 @@ const task = record<Task>({
   assignedGenericResources: someOf(generic),
   jobIteration: orNull(integer),
   moving: fc.constantFrom<Task['moving']>(null, 'start-first', 'stop-first'),
+  hasForerunnersPlace: flag,
 });
 
 const node = record<Node>({

@@ -177,6 +177,7 @@ export function aTask(overrides: Partial<Task> = {}): Task {
     assignedGenericResources: [],
     jobIteration: null,
     moving: null,
+    hasForerunnersPlace: false,
     ...overrides,
   };
 }

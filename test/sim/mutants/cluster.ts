@@ -58,6 +58,14 @@ const SCHEDULER: readonly Mutant[] = [
     replace: 'const free = [...values].filter((value) => value !== String(taken?.size));',
     invariants: [4],
   },
+  {
+    name: 'place-of-one-that-runs',
+    bug: 'a task that was let run while its place was written has that of one that runs still',
+    file: 'manager/scheduler/apply.ts',
+    find: 'if (decision.inPlace && !waitsForSeat(task)) return false;',
+    replace: '',
+    invariants: [4],
+  },
 ];
 
 const ALLOCATOR: readonly Mutant[] = [

@@ -111,6 +111,21 @@ describe('a seat', () => {
     expect(plan(web, tasks('starting')).changes).toHaveLength(1); // stop-first
   });
 
+  test('start-first: a new one that has the place of the old one, which stopped first when it was placed, waits for its end', () => {
+    const web = service();
+    const rules = { startFirst: true, rollingBack: false };
+    const old = task(web, 'running', 'running', true);
+    const lent = { ...task(web, 'ready', 'preparing'), hasForerunnersPlace: true };
+    expect(plan(web, [old, lent], rules).changes).toEqual([]);
+    const prepared = { ...lent, status: { ...lent.status, state: 'ready' as const } };
+    const stop = { kind: 'desire', taskId: old.id, desiredState: 'shutdown' };
+    expect(plan(web, [old, prepared], rules).changes).toEqual([stop]);
+    // One with a place of its own is let run beside it.
+    const own = { ...prepared, hasForerunnersPlace: false };
+    const run = { kind: 'desire', taskId: own.id, desiredState: 'running' };
+    expect(plan(web, [old, own], rules).changes).toEqual([run]);
+  });
+
   describe('is dirty', () => {
     const web = service({ condition: 'none' });
     const startFirst = { startFirst: true, rollingBack: false };

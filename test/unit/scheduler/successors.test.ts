@@ -10,6 +10,7 @@ import {
   NO_RESOURCES,
 } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
+import { applyDecision } from '../../../manager/scheduler/apply.ts';
 import { GenericPool } from '../../../manager/scheduler/generic-pool.ts';
 import { NodeTable } from '../../../manager/scheduler/node-table.ts';
 import { Scheduler } from '../../../manager/scheduler/scheduler.ts';
@@ -119,11 +120,11 @@ describe('a task that waits for another of its seat to end', () => {
 
   test.each(WIDE)('gets its place where no node has another: %s', async (_, demand) => {
     await fill(demand);
-    const { nodeId, assignedGenericResources } = await successor({
+    const { nodeId, assignedGenericResources, hasForerunnersPlace } = await successor({
       ...demand,
       assignedGenericResources: [],
     });
-    expect(nodeId).toBe(nodes[0]!.id);
+    expect([nodeId, hasForerunnersPlace]).toEqual([nodes[0]!.id, true]);
     expect(assignedGenericResources).toEqual(demand.assignedGenericResources ?? []);
   });
 
@@ -231,10 +232,34 @@ describe('a task that waits for another of its seat to end', () => {
     );
   });
 
+  test('that was let run before its place was written gets none: the other one may run still', async () => {
+    await fill({ spec: reserving(3e9) });
+    await setNode(nodes[0]!.id, 'pause');
+    const task = await successor({ spec: reserving(3e9) });
+    await scheduler.stop();
+    await setNode(nodes[0]!.id, 'active');
+    const decision = {
+      ...{ kind: 'place' as const, task, nodeId: nodes[0]!.id, assignedGenericResources: [] },
+      inPlace: true,
+    };
+    const isWritten = async (): Promise<boolean> => {
+      let written = false;
+      await t.store.update((tx) => {
+        written = applyDecision(tx, decision, 0);
+      });
+      return written;
+    };
+    await setTask(task, { desiredState: 'running' });
+    expect(await isWritten()).toBe(false);
+    await setTask(task, { desiredState: 'ready' });
+    expect(await isWritten()).toBe(true);
+  });
+
   test('goes elsewhere where there is room', async () => {
     await fill({ spec: reserving(3e9) });
     const [third] = await t.create('node', aNode({ description }));
-    expect((await successor({ spec: reserving(3e9) })).nodeId).toBe(third!.id);
+    const placed = await successor({ spec: reserving(3e9) });
+    expect([placed.nodeId, placed.hasForerunnersPlace]).toEqual([third!.id, false]);
   });
 
   test('finds the other one gone when tasks are counted', async () => {
@@ -276,7 +301,9 @@ describe('a task that waits for another of its seat to end', () => {
   test('of a global service comes to the node of the other one', async () => {
     await fill({ endpoint: ENDPOINT, slot: null });
     const placed = await successor({ endpoint: ENDPOINT, slot: null, nodeId: nodes[1]!.id });
-    expect(placed.status.state).toBe('assigned');
+    expect([placed.status.state, placed.hasForerunnersPlace]).toEqual(['assigned', true]);
+    const alone = await successor({ slot: null, nodeId: nodes[1]!.id });
+    expect([alone.status.state, alone.hasForerunnersPlace]).toEqual(['assigned', false]);
     const other = await add({
       ...{ endpoint: ENDPOINT, slot: null, nodeId: nodes[0]!.id, status: pending },
     });
