@@ -7,6 +7,8 @@ import { SkepError } from '../../common/base/errors.ts';
 const HEADERS_TIMEOUT_MS = 30_000;
 /** Longest silence inside a body, either way, ms. */
 const IDLE_TIMEOUT_MS = 60_000;
+/** Until the connection of a request is there: its name looked up, and some of the first packets lost. */
+const CONNECT_TIMEOUT_MS = 10_000;
 const CHECK_PERIOD_MS = 5_000;
 /** What the kernel may still hold of a request that has left this process: the largest of `net.ipv4.tcp_wmem`. */
 const KERNEL_BYTES_MAX = 4 * 1024 * 1024;
@@ -15,27 +17,31 @@ const SLOWEST_BYTES_PER_MS = 64;
 
 /** What is looked at of a request. */
 export interface SentRequest {
-  readonly socket: { readonly bytesWritten: number; readonly writableLength: number } | null;
+  readonly socket: {
+    readonly connecting: boolean;
+    readonly bytesWritten: number;
+    readonly writableLength: number;
+  } | null;
   /** the socket has taken all of it, which is not to say that it has left */
   readonly writableFinished: boolean;
   destroy(err: Error): unknown;
 }
 
 /**
- * Fails a request whose body does not move, or that is not answered after it was sent. The caller cancels.
+ * Fails a request that has no connection, whose body does not move, or that is not answered after it was sent. The caller cancels.
  * @param bodyBytes of the request
  */
 export function watchRequest(clock: Clock, request: SentRequest, bodyBytes: number): Timer {
   const restMs = Math.min(bodyBytes, KERNEL_BYTES_MAX) / SLOWEST_BYTES_PER_MS;
   const answerLimitMs = HEADERS_TIMEOUT_MS + Math.round(restMs);
-  let leftBefore = -1;
+  let leftBefore = 0;
   let lastMs = clock.monotonicMs();
   return clock.setPeriodic(CHECK_PERIOD_MS, () => {
-    const { bytesWritten = 0, writableLength = 0 } = request.socket ?? {};
+    const { connecting = false, bytesWritten = 0, writableLength = 0 } = request.socket ?? {};
     // `bytesWritten` counts what waits in the socket as well.
-    const left = bytesWritten - writableLength;
+    const left = connecting ? 0 : bytesWritten - writableLength;
     const isSent = request.writableFinished && writableLength === 0;
-    const limitMs = isSent ? answerLimitMs : IDLE_TIMEOUT_MS;
+    const limitMs = connecting ? CONNECT_TIMEOUT_MS : isSent ? answerLimitMs : IDLE_TIMEOUT_MS;
     if (left !== leftBefore) {
       leftBefore = left;
       lastMs = clock.monotonicMs();

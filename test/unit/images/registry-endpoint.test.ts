@@ -2,11 +2,11 @@ import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import type { RequestListener, Server } from 'node:http';
 import http from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../../common/base/clock.ts';
 import { describeError } from '../../../common/base/errors.ts';
 import { RegistryClient } from '../../../worker/images/registry-client.ts';
@@ -15,6 +15,7 @@ import {
   RegistryEndpoint,
 } from '../../../worker/images/registry-endpoint.ts';
 import { NO_PROXIES, ProxyRules } from '../../../worker/images/registry-settings.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { noTokens } from '../../support/no-tokens.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
 import { makeCertificates, type TestCertificates } from '../../support/test-certificates.ts';
@@ -23,6 +24,7 @@ const folder = temporaryFolders();
 const ended: (() => unknown)[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const end of ended.splice(0).reverse()) await end();
 });
 
@@ -190,5 +192,29 @@ describe('registry endpoint', () => {
     const words = `get token from http://${plain}/token: led from TLS to plain HTTP`;
     expect([await manifest(null), seen]).toEqual([words, []]);
     expect([await manifest(plain), seen]).toEqual(['{}', ['Basic YWxpY2U6c2VjcmV0']]);
+  });
+
+  test('a host to which there is no connection in ten seconds is given up', async () => {
+    // As of an address that drops what comes.
+    const connects = vi.spyOn(Socket.prototype, 'connect').mockImplementation(function (
+      this: Socket,
+    ) {
+      Object.assign(this, { connecting: true });
+      return this;
+    });
+    const clock = new FakeClock();
+    const endpoint = endpointTo('127.0.0.1:1', { clock });
+    let said: number | string = '';
+    const asked = get(endpoint, 'http://127.0.0.1:1/v2/').then((words) => {
+      said = words;
+    });
+    await expect.poll(() => connects.mock.calls.length, { interval: 2 }).toBe(1);
+    await settle();
+    await clock.advance(9_999);
+    await settle();
+    expect(said).toBe('');
+    await clock.advance(1);
+    await expect.poll(() => said, { interval: 2 }).toContain('no answer in 10000 ms');
+    await asked;
   });
 });
