@@ -178,6 +178,8 @@ const NEWER_RULES = [
   /\.container_name must match/,
   /\.volumes\.\d+\.type must be one of/,
   /\.volumes\.\d+ is the same as/,
+  // Old schemas leave these mappings open, some of them since one version only; what stands there would be dropped in silence.
+  /^unknown key '\S+' in services\..*\.(?:build|(?:secrets|configs)\.\d+|volumes\.\d+\.(?:bind|volume|tmpfs))\b/,
 ];
 
 function problemsOf(document: unknown): readonly Problem[] {
