@@ -5,9 +5,11 @@
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import type {
   AssignedEndpoint,
+  AssignedNetwork,
   AssignedPort,
   AssignedServiceEntry,
 } from '../../common/model/assignment.ts';
+import { SHORT_ID_CHARS } from '../../common/model/container-id.ts';
 import { type PublishedPort, publishedKey } from '../../common/model/host-ip.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
@@ -19,10 +21,14 @@ import { type Difference, FACT } from './kernel-facts.ts';
 import {
   encryptedPort,
   INGRESS_LINK,
+  localPortName,
+  MADE_NAMES,
   OVERLAY_VXLAN,
   overlayPortName,
   WIREGUARD_LINK,
 } from './kernel-names.ts';
+import { OF_THE_CLUSTER } from './local-network.ts';
+import type { NodeMadeNetworks } from './node-made-networks.ts';
 import {
   ENCRYPTION_SUBJECT,
   type NodeParts,
@@ -30,6 +36,7 @@ import {
   subjectsOf,
 } from './node-subjects.ts';
 import type { Subject } from './self-proof.ts';
+import { linkOf } from './task-request.ts';
 
 /** Throws `not-found` for a task that this node has not attached. */
 export async function traceConnection(
@@ -47,6 +54,8 @@ export async function traceConnection(
 export interface TraceParts extends NodeParts {
   /** a container of this node outside of services that publishes the port; null = none */
   readonly localHolder: (port: PublishedPort) => string | null;
+  /** networks of the cluster that this node makes */
+  readonly made: Pick<NodeMadeNetworks, 'addressesOf' | 'subjects'>;
 }
 
 class ConnectionTrace {
@@ -56,7 +65,7 @@ class ConnectionTrace {
 
   constructor(parts: TraceParts) {
     this.#parts = parts;
-    this.#kernel = new KernelView(subjectsOf(parts));
+    this.#kernel = new KernelView([...subjectsOf(parts), ...parts.made.subjects()]);
   }
 
   async fromTask(task: SubjectTask, service: string): Promise<NetworkHop[]> {
@@ -73,7 +82,9 @@ class ConnectionTrace {
     const serving = [...table.servingOf(entry.serviceId)].sort();
     const answer = entry.virtualIp ?? (serving.join(', ') || 'no address');
     this.#hop('name', `${service} is ${answer} in network ${table.network?.name}`, []);
-    const ofLink = await this.#kernel.faults(where, (what) => what.includes(` ${link}`));
+    const ofLink = table.network?.local
+      ? await this.#faultsOfMade(table.network, task.request.taskId, ` ${link}`)
+      : await this.#kernel.faults(where, (what) => what.includes(` ${link}`));
     this.#hop('from', `${address} on ${link}`, ofLink);
     if (entry.virtualIp !== null) {
       const virtualIp = entry.virtualIp;
@@ -128,13 +139,27 @@ class ConnectionTrace {
   }
 
   #findService(task: SubjectTask, service: string) {
-    for (const { networkId, link, address } of task.network.legs) {
+    const { request } = task;
+    for (const [at, { networkId, addresses }] of request.attachments.entries()) {
       const table = this.#parts.tables.networks.get(networkId);
       if (!table?.network || table.network.ingress) continue;
       const entry = [...table.services.values()].find((it) => isNamed(it, service));
-      if (entry) return { table, entry, link, address };
+      if (!entry) continue;
+      const made = this.#parts.made.addressesOf(request.taskId);
+      const given = made.find((it) => it.networkId === networkId)?.address;
+      const address = addresses[0] ?? given ?? 'no address';
+      return { table, entry, link: linkOf(request, at), address };
     }
     return null;
+  }
+
+  /** Of a task's link in a network that this node makes, inside and on its bridge. @param concerns a part of the fact's words */
+  #faultsOfMade({ id }: AssignedNetwork, taskId: TaskId, concerns = ''): Promise<string[]> {
+    const port = localPortName(MADE_NAMES, id, taskId);
+    const own = `container ${taskId.slice(0, SHORT_ID_CHARS)}: `;
+    const isMeant = (what: string): boolean =>
+      what.includes(port) || (what.startsWith(own) && what.includes(concerns));
+    return this.#kernel.faults(OF_THE_CLUSTER.where, isMeant);
   }
 
   #balancing(what: string, serving: readonly string[], faults: readonly string[]): void {
@@ -162,6 +187,11 @@ class ConnectionTrace {
     const here = hostAddress === this.#parts.vtepAddress;
     const host = here ? 'this node' : `host ${hostAddress}`;
     this.#hop('backend', `${address} is ${containerName} on ${host}`, []);
+    if (network.local) {
+      const faults = here ? await this.#faultsOfMade(network, endpoint.taskId) : [];
+      this.#hop('link', `${network.driver}, made by each node for itself`, faults);
+      return;
+    }
     if (here) {
       const port = overlayPortName(endpoint.taskId);
       const faults = await only(FACT.pinnedMac(port, mac), FACT.link(port), FACT.state(port));

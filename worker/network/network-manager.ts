@@ -345,6 +345,7 @@ export class NetworkManager {
       gatewayPools: this.#options.gatewayPools ?? DEFAULT_GATEWAY_POOLS,
       localSubnets: () => [...(this.#options.own?.subnets ?? []), ...this.#made.subnets],
       localHolder: this.#options.localHolder ?? (() => null),
+      made: this.#made,
       furtherSubjects: () => [
         ...this.#made.subjects(),
         ...(this.#options.furtherSubjects?.() ?? []),

@@ -14,7 +14,7 @@ import type { NodeDescription } from '../../common/model/node.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import { AttachedTasks } from './attached-tasks.ts';
 import type { ClusterTables, Touched } from './cluster-tables.ts';
-import { traceConnection } from './connection-trace.ts';
+import { type TraceParts, traceConnection } from './connection-trace.ts';
 import { DnsAsker } from './dns-asker.ts';
 import type { AnswerQuery } from './dns-server.ts';
 import { EncryptedUnderlay } from './encrypted-underlay.ts';
@@ -53,6 +53,8 @@ export interface NodeNetworkOptions {
   readonly forwarding: Ipv4Forwarding;
   /** a container of this node outside of services that publishes the port; null = none */
   readonly localHolder: (port: PublishedPort) => string | null;
+  /** networks of the cluster that this node makes */
+  readonly made: TraceParts['made'];
   /** further namespaces or parts of them that a proof of everything covers */
   readonly furtherSubjects: () => readonly Subject[];
   /** what the resolver of a task answers */
@@ -262,8 +264,8 @@ export class NodeNetwork {
 
   /** The way of a connection to a service. */
   trace(request: NetworkTraceRequest): Promise<NetworkHop[]> {
-    const { localHolder } = this.#options;
-    return traceConnection({ ...this.#parts(), localHolder }, request);
+    const { localHolder, made } = this.#options;
+    return traceConnection({ ...this.#parts(), localHolder, made }, request);
   }
 
   #parts(): NodeParts {

@@ -3,7 +3,14 @@ import { asId, type NodeId } from '../../../common/model/ids.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
 import { type TraceParts, traceConnection } from '../../../worker/network/connection-trace.ts';
 import type { OverlayNetwork } from '../../../worker/network/overlay-network.ts';
-import { endpoint, network, port, set } from '../../support/network-scene.ts';
+import {
+  attachRequest,
+  endpoint,
+  network,
+  port,
+  service,
+  set,
+} from '../../support/network-scene.ts';
 
 const INGRESS = network('ingress', 4096, 0, { ingress: true });
 const OTHER = network('other', 4097, 1);
@@ -47,6 +54,7 @@ async function traceFromNode(
       tasks: new Map(),
     },
     ...{ encrypted: { active: false }, localHolder },
+    made: { addressesOf: () => [], subjects: () => [] },
   } as unknown as TraceParts;
   const hops = await traceConnection(parts, { service: 'web', taskId: '' });
   const words = hops.map(({ step, detail, faults }) => [step, detail, ...faults].join(': '));
@@ -80,4 +88,53 @@ describe('the way of a connection from a node', () => {
       expect.stringMatching(/^neighbour: .*network ingress could not be compared: EPERM$/),
     );
   });
+});
+
+test('in a network that each node makes for itself it leads by that, with what is wrong of the link here', async () => {
+  const local = { driverOptions: {}, configFrom: 'wire', ipam: [] };
+  const lan = network('lan', 0, 0, { driver: 'macvlan', subnet: '', gateway: '', local });
+  const tables = new ClusterTables();
+  const [here, there] = [
+    endpoint(lan, 'web', 1, HERE, '10.231.1.2'),
+    endpoint(lan, 'web', 2, THERE, '10.231.2.2'),
+  ];
+  tables.apply(
+    [
+      set('network', lan),
+      ...[here, there].map((seat) => set('endpoint', seat)),
+      set('serviceEntry', service(lan, 'web', null)),
+    ],
+    true,
+  );
+  const attachments = [{ networkId: lan.id, addresses: [], aliases: [] }];
+  const request = { ...attachRequest([here], { netns: '/nowhere' }), attachments };
+  const whose = `container ${here.taskId.slice(0, 12)}: link`;
+  const parts = {
+    ...{ nodeId: asId<NodeId>(HERE.nodeId), vtepAddress: HERE.address, tables },
+    ...{ overlays: new Map(), host: {}, encrypted: { active: false }, localHolder: () => null },
+    tasks: new Map([[here.taskId, { request, network: { legs: [] }, missing: new Set() }]]),
+    made: {
+      addressesOf: () => [{ networkId: lan.id, address: '10.231.1.2/16' }],
+      subjects: () => [
+        {
+          where: 'networks of the cluster that this node makes',
+          differences: async () => [{ what: `${whose} eth0`, wanted: 'macvlan', found: null }],
+        },
+      ],
+    },
+  } as unknown as TraceParts;
+  const hops = await traceConnection(parts, { service: 'web', taskId: here.taskId });
+  const fault = `${whose} eth0: wanted macvlan, found absent`;
+  expect(hops).toEqual([
+    { step: 'name', detail: 'web is 10.231.1.2, 10.231.2.2 in network lan', faults: [] },
+    { step: 'from', detail: '10.231.1.2/16 on eth0', faults: [fault] },
+    { step: 'backend', detail: `10.231.1.2 is ${here.containerName} on this node`, faults: [] },
+    { step: 'link', detail: 'macvlan, made by each node for itself', faults: [fault] },
+    {
+      step: 'backend',
+      detail: `10.231.2.2 is ${there.containerName} on host ${THERE.address}`,
+      faults: [],
+    },
+    { step: 'link', detail: 'macvlan, made by each node for itself', faults: [] },
+  ]);
 });
