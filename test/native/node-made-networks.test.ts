@@ -102,9 +102,23 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     const after = await daemon();
     expect(after.addressesOf(TASK_A)).toEqual([]);
     await expect.poll(isThere, { timeout: 10_000 }).toBe(false);
+    expect(records()).toEqual([]);
     // Another thing under its name from now on.
     await after.attach(TASK_B, B, wish('eth0', '10.215.7.0/24'));
     expect(addressIn(after, TASK_B)).toMatch(/^10\.215\.7\./);
+  });
+
+  test('what a daemon that died on the way had made is made anew', async () => {
+    const before = await daemon();
+    await before.attach(TASK_A, A, wish('eth0'));
+    rmSync(join(dir, 'made', 'places', TASK_A)); // it died before it could write that
+    const after = await daemon();
+    expect(isThere()).toBe(false);
+    expect(records()).toEqual([]);
+    await after.attach(TASK_A, A, wish('eth0'));
+    await after.attach(TASK_B, B, wish('eth0'));
+    expect(addressIn(after, TASK_A)).not.toBe(addressIn(after, TASK_B));
+    expect(reaches(A, addressIn(after, TASK_B))).toBe(true);
   });
 
   test('a damaged record is told, and keeps nothing else from being taken up', async () => {

@@ -87,10 +87,13 @@ export class NodeMadeNetworks {
         this.#seats.set(taskId, place.seats);
       } else await this.#files.remove(this.#fileOf(taskId));
     }
-    // What the kernel refuses now is tried again with whatever is next.
-    await this.#networks.start(running).catch((err: unknown) => {
+    try {
+      await this.#networks.start(running);
+      await this.#forgetUnused();
+    } catch (err) {
+      // What the kernel refuses now is tried again with whatever is next.
       this.#log.error({ err }, 'networks that this node makes are not looked at');
-    });
+    }
   }
 
   async #read(taskId: TaskId): Promise<Place | null> {
