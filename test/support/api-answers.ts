@@ -12,7 +12,8 @@ export type ApiAnswer =
     }
   /** it began to answer, and went on until it was left; `text` is what came until then */
   | { readonly kind: 'stream'; readonly status: number; readonly text: string }
-  | { readonly kind: 'upgrade' }
+  /** it gave the connection up; `text` is what came until it was left, or ended */
+  | { readonly kind: 'upgrade'; readonly text: string }
   /** no request that Node sends */
   | { readonly kind: 'unsent' }
   /** we were so slow to send it that the server gave us up: nothing is known */
@@ -32,10 +33,15 @@ const LATE_AFTER_MS = 8_000;
 /** Streams and waits are left so long after they began. */
 const STREAM_LIMIT_MS = 200;
 
+type Sent = Omit<ApiRequest, 'method' | 'input'> & {
+  readonly method: string;
+  readonly input?: ApiRequest['input'];
+};
+
 /** On a connection of its own. Never rejects. */
 export function sendApiRequest(
   socketPath: string,
-  { method, path, headers, body }: Omit<ApiRequest, 'method'> & { readonly method: string },
+  { method, path, headers, body, input = null }: Sent,
 ): Promise<ApiAnswer> {
   return new Promise((resolve) => {
     let sent: ClientRequest;
@@ -60,9 +66,23 @@ export function sendApiRequest(
       end(
         performance.now() - beganMs > LATE_AFTER_MS ? { kind: 'late' } : { kind: 'dropped', why },
       );
-    sent.on('upgrade', (_, socket) => {
-      socket.destroy();
-      end({ kind: 'upgrade' });
+    sent.on('upgrade', (_, socket, head) => {
+      clearInterval(timer);
+      sent.removeAllListeners('close'); // which the request is now, not its connection
+      let text = head.toString();
+      const leave = (): void => {
+        end({ kind: 'upgrade', text });
+        socket.destroy();
+      };
+      timer = setInterval(leave, STREAM_LIMIT_MS);
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      socket.once('end', leave);
+      socket.on('error', leave);
+      for (const piece of input?.pieces ?? []) socket.write(piece);
+      if (input?.end === 'half-close') socket.end();
+      if (input?.end === 'leave') leave();
     });
     sent.on('response', (response) => {
       const status = response.statusCode ?? 0;

@@ -4,6 +4,7 @@ import type { Random } from '../../common/base/random.ts';
 import { addRoutes } from '../../daemon/engineapi/routes.ts';
 import { EngineServer, type Method, type Routes } from '../../daemon/engineapi/server.ts';
 import type { ApiAnswer } from './api-answers.ts';
+import { FIELDS, QUERIES, VERSIONS, WORDS } from './api-vocabulary.ts';
 import { FakeClock } from './fake-clock.ts';
 
 export interface ApiRequest {
@@ -11,13 +12,23 @@ export interface ApiRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
+  /** what is sent on the connection when it was given up, and what becomes of it then; null = it is read for a while */
+  readonly input: TakenInput | null;
 }
+
+interface TakenInput {
+  readonly pieces: readonly Buffer[];
+  readonly end: 'wait' | 'half-close' | 'leave';
+}
+
+/** A handler's path, as the server has it. */
+type Route = readonly [Method, string];
 
 /** What would end the cluster under test, or the run: refused, it proves nothing more. */
 const LEFT_OUT = new Set(['POST /swarm/leave', 'POST /swarm/join', 'POST /swarm/unlock']);
 
 /** Each route with its handler's path, as the server has them. */
-export function allRoutes(): readonly (readonly [Method, string])[] {
+export function allRoutes(): readonly Route[] {
   const found: (readonly [Method, string])[] = [];
   const server = new EngineServer({
     log: silentLogger,
@@ -35,154 +46,6 @@ export function allRoutes(): readonly (readonly [Method, string])[] {
   return found.filter(([method, path]) => !LEFT_OUT.has(`${method} ${path}`));
 }
 
-const WORDS = [
-  ...['', '0', '1', '-1', 'true', 'false', 'all', 'null', '1e99', '9223372036854775808', '0.5'],
-  ...[
-    'web',
-    'box',
-    'box:latest',
-    'manager-1',
-    'self',
-    'nobody',
-    'a/b',
-    'UPPER',
-    '.',
-    '..',
-    '../..',
-  ],
-  ...['%00', '%2e%2e%2f', '%ff', '%', '\u{1f41d}', 'x'.repeat(300), "'", '"', '{}', '[]', '\\'],
-  ...['key', 'conf', 'net', 'vol'], // of the bodies below
-  ...['docker.io/library/box', 'sha256:00', 'sha256:zz', '127.0.0.1:1/x:y@z', 'bridge', 'ingress'],
-];
-const QUERIES = [
-  ...[
-    'all',
-    'limit',
-    'filters',
-    'size',
-    'since',
-    'until',
-    'tail',
-    'stdout',
-    'stderr',
-    'follow',
-    'stream',
-  ],
-  ...[
-    'version',
-    'force',
-    'name',
-    'path',
-    'signal',
-    't',
-    'h',
-    'w',
-    'condition',
-    'fromImage',
-    'fromSrc',
-  ],
-  ...['tag', 'repo', 'names', 'status', 'insertDefaults', 'rollback', 'registryAuthFrom', 'scope'],
-  ...[
-    'verbose',
-    'from',
-    'previous',
-    'repair',
-    'rotateWorkerToken',
-    'ps_args',
-    'noprune',
-    'v',
-    'logs',
-  ],
-  ...['noOverwriteDirNonDir', 'container', 'platform', 'details', 'timestamps', 'one-shot', 'q'],
-];
-const FIELDS = [
-  ...[
-    'Name',
-    'Image',
-    'Cmd',
-    'Labels',
-    'Spec',
-    'Mode',
-    'TaskTemplate',
-    'ContainerSpec',
-    'Env',
-    'Data',
-  ],
-  ...[
-    'HostConfig',
-    'Mounts',
-    'Binds',
-    'PortBindings',
-    'Driver',
-    'IPAM',
-    'Config',
-    'Subnet',
-    'Replicas',
-  ],
-  ...['Replicated', 'Global', 'EndpointSpec', 'Ports', 'TargetPort', 'UpdateConfig', 'Parallelism'],
-  ...[
-    'Resources',
-    'Limits',
-    'MemoryBytes',
-    'NanoCPUs',
-    'Placement',
-    'Constraints',
-    'Role',
-    'Memory',
-  ],
-  ...[
-    'Availability',
-    'Orchestration',
-    'Raft',
-    'CAConfig',
-    'Secrets',
-    'Configs',
-    'Networks',
-    'Target',
-  ],
-  ...[
-    'Detach',
-    'Tty',
-    'AttachStdin',
-    'User',
-    'WorkingDir',
-    'RestartPolicy',
-    'NetworkMode',
-    'Ulimits',
-  ],
-  ...[
-    'ListenAddr',
-    'AdvertiseAddr',
-    'Services',
-    'username',
-    'password',
-    'serveraddress',
-    'Healthcheck',
-  ],
-  ...[
-    'Isolation',
-    'Privileges',
-    'Sysctls',
-    'Hosts',
-    'StopGracePeriod',
-    'Delay',
-    'Condition',
-    'File',
-  ],
-];
-const VERSIONS = [
-  '',
-  '/v1.24',
-  '/v1.40',
-  '/v1.41',
-  '/v1.44',
-  '/v1.50',
-  '/v1.51',
-  '/v2.0',
-  '/v1',
-  '/v1.x',
-];
-
 /** Whole bodies, as clients send them: what is done to one of them comes further than what is made of nothing. */
 const WHOLE: Readonly<Record<string, object>> = {
   'POST /containers/create': {
@@ -196,7 +59,7 @@ const WHOLE: Readonly<Record<string, object>> = {
       PortBindings: { '80/tcp': [{ HostPort: '0' }] },
       Mounts: [{ Type: 'tmpfs', Target: '/t' }],
     },
-    NetworkingConfig: { EndpointsConfig: { bridge: { Aliases: ['x'] } } },
+    NetworkingConfig: { EndpointsConfig: { bridge: {} } },
   },
   'POST /services/create': {
     ...{ Name: 'web', Labels: { a: 'b' }, Mode: { Replicated: { Replicas: 1 } } },
@@ -229,36 +92,53 @@ const WHOLE: Readonly<Record<string, object>> = {
 const VERBS = ['json', 'history', 'get', 'tag', 'push', 'distribute'];
 /** Where a connection may be taken over. */
 const TAKES_OVER = /\/(attach|exec\/:id\/start)$/;
+/** Of containers, those that run; few verbs do anything to others. */
+const RUNNING = 'running';
 /** Without which there is nothing to meet: asked for more often than the others. */
 const FERTILE = [
   ...Object.keys(WHOLE).filter((route) => route.endsWith('/create')),
-  ...['POST /containers/:id/start', 'POST /containers/:id/exec', 'POST /exec/:id/start'],
+  ...['POST /containers/:id/exec', 'POST /exec/:id/start', 'POST /containers/:id/attach'],
+  ...['POST /containers/:id/start', 'POST /exec/:id/start', 'GET /tasks'],
 ];
 const FERTILE_SHARE = 0.2;
+/** Requests as clients make them, on the way to a connection that is given up. */
+const TAKE_OVER_SHARE = 0.1;
 /** Of the ids in paths, those that answers told of. */
 const KNOWN_SHARE = 0.7;
 /** Of a kind, the newest: older ones are gone, or were met often enough. */
 const KNOWN_MAX = 12;
+const RUNNING_SHARE = 0.6;
+/** Verbs after which a container runs no longer, mostly. */
+const STOPS: ReadonlySet<string> = new Set(['kill', 'stop', 'pause']);
 
 /**
  * Makes requests by chance, most of them for objects that answers told of. Generators of one seed make the same ones where they
  * learn the same.
  */
 export class ApiRequests {
-  readonly #routes = allRoutes();
-  readonly #fertile = this.#routes.filter((route) => FERTILE.includes(route.join(' ')));
+  readonly #routes: readonly Route[];
+  /** each as often as it is asked for */
+  readonly #fertile: readonly Route[];
   readonly #random: Random;
   /** kind of object, the first word of its routes -> ids and names of what there is, newest last */
   readonly #known = new Map<string, string[]>();
 
-  constructor(random: Random) {
+  /** @param leftOut routes that are not asked for: `POST /nodes/:id/update` */
+  constructor(random: Random, leftOut: readonly string[] = []) {
     this.#random = random;
+    this.#routes = allRoutes().filter((route) => !leftOut.includes(route.join(' ')));
+    this.#fertile = FERTILE.flatMap((name) =>
+      this.#routes.filter((route) => route.join(' ') === name),
+    );
   }
 
   request(): ApiRequest {
+    if (this.#chance(TAKE_OVER_SHARE)) return this.#towardsTakeOver();
     const isFertile = this.#chance(FERTILE_SHARE);
     const [method, template] = this.#one(isFertile ? this.#fertile : this.#routes);
-    const kind = /^(?:\/skep)?\/(\w+)/.exec(template)?.[1] ?? '';
+    // The image that all containers are of is there for a while, mostly.
+    const isSpared = method === 'DELETE' && template.startsWith('/images') && this.#chance(0.9);
+    const kind = isSpared ? '' : this.#kindIn(template);
     const path = template
       .replace(/:\w+/g, () => this.#segment(kind))
       .replace('*', () => this.#segment(kind) + (this.#chance(0.7) ? `/${this.#one(VERBS)}` : ''));
@@ -270,30 +150,105 @@ export class ApiRequests {
         ? this.#one(['GET', 'POST', 'DELETE', 'HEAD', 'PUT'] as const)
         : method,
       path: `${this.#chance(0.8) ? '/v1.50' : this.#one(VERSIONS)}${path}${query}`,
-      headers: this.#headers(TAKES_OVER.test(template) ? 0.5 : 0.1),
+      headers: this.#headers(TAKES_OVER.test(template) ? 0.7 : 0.1),
       body,
+      input: this.#chance(0.7) ? this.#input() : null,
     };
   }
 
-  /** Takes up of which objects an answer tells: what was made, and what is listed. */
+  /** What leads to a connection that is given up: by way of a container that runs, and an exec in it. */
+  #towardsTakeOver(): ApiRequest {
+    const [exec, running, container] = ['exec', RUNNING, 'containers'].map((kind) =>
+      this.#known.get(kind)?.at(-1),
+    );
+    const Tty = this.#chance(0.5);
+    if (exec !== undefined) return this.#asked(`/exec/${exec}/start`, { Detach: false, Tty }, true);
+    if (running !== undefined && this.#chance(0.5)) {
+      const streams = 'stream=1&stdin=1&stdout=1&stderr=1';
+      return this.#asked(`/containers/${running}/attach?${streams}`, {}, true);
+    }
+    if (running !== undefined) {
+      const body = { Cmd: ['cat'], AttachStdin: true, AttachStdout: true, Tty };
+      return this.#asked(`/containers/${running}/exec`, body);
+    }
+    if (container !== undefined) return this.#asked(`/containers/${container}/start`, {});
+    return this.#asked('/containers/create', WHOLE['POST /containers/create']!);
+  }
+
+  #asked(path: string, body: object, takesOver = false): ApiRequest {
+    const upgrade = { Connection: 'Upgrade', Upgrade: 'tcp' };
+    const headers = { Host: 'engine', 'Content-Type': 'application/json' };
+    return {
+      ...{ method: 'POST', path, body: JSON.stringify(body) },
+      headers: takesOver ? { ...headers, ...upgrade } : headers,
+      input: takesOver && this.#chance(0.8) ? this.#input() : null,
+    };
+  }
+
+  /** What was known is gone. */
+  forget(): void {
+    this.#known.clear();
+  }
+
+  /** Takes up of which objects an answer tells: what was made, what is listed, what was begun, and what is gone. */
   learn({ method, path }: ApiRequest, answer: ApiAnswer): void {
-    if (answer.kind !== 'answer' || !answer.isJson) return;
-    const [, kind = '', verb = ''] =
-      /^(?:\/v1\.\d+)?\/(\w+)(?:\/[^/?]+)*?(?:\/(json|create|exec))?(?:\?|$)/.exec(path) ?? [];
-    const made = method === 'POST' && answer.status === 201;
-    const isList = method === 'GET' && answer.status === 200;
+    const [, kind = '', id = '', verb = ''] =
+      /^(?:\/v1\.\d+)?\/(\w+)(?:\/([^/?]+))?(?:\/(\w+))?(?:\?|$)/.exec(path) ?? [];
+    // It is started once, in whatever way its client is told.
+    if (kind === 'exec' && verb === 'start') this.#unlearn(['exec'], id);
+    if (answer.kind !== 'answer') return;
+    const { status } = answer;
+    if (/^(?:re)?start$/.test(verb)) {
+      if (status === 204) this.#know(RUNNING, id);
+      else this.#unlearn([kind], id); // it runs already, or never will
+    }
+    if (STOPS.has(verb) || status === 409) this.#unlearn([RUNNING], id); // paused, or ended
+    if (status === 404 || method === 'DELETE') this.#unlearn([kind, RUNNING], id);
+    if (!answer.isJson) return;
+    const made = method === 'POST' && status === 201;
+    const isList = method === 'GET' && status === 200;
     if (!made && !isList) return;
     const body: unknown = JSON.parse(answer.text);
     for (const row of made ? [body] : Array.isArray(body) ? body : []) {
-      const { ID, Id, Name } = (row ?? {}) as Readonly<Record<string, unknown>>;
+      const { ID, Id, Name, Status } = (row ?? {}) as Readonly<Record<string, unknown>>;
       const name = ID ?? Id ?? Name;
-      if (typeof name === 'string') this.#know(verb === 'exec' ? 'exec' : kind, name);
+      if (typeof name !== 'string') continue;
+      this.#know(verb === 'exec' ? 'exec' : kind, name);
+      // A task's id is one of its container, whatever node has it.
+      const isRunning = (Status as { State?: string } | undefined)?.State === 'running';
+      if (kind === 'tasks' && isRunning) this.#know(RUNNING, name);
+    }
+  }
+
+  #unlearn(kinds: readonly string[], name: string): void {
+    for (const kind of kinds) {
+      const known = this.#known.get(kind) ?? [];
+      this.#known.set(
+        kind,
+        known.filter((it) => it !== name),
+      );
     }
   }
 
   #know(kind: string, name: string): void {
     const before = (this.#known.get(kind) ?? []).filter((it) => it !== name);
     this.#known.set(kind, [...before, name].slice(-KNOWN_MAX));
+  }
+
+  /** Of the object that a route is about. */
+  #kindIn(template: string): string {
+    const [, kind = '', verb] = /^(?:\/skep)?\/(\w+)(?:\/:id\/(\w+))?/.exec(template) ?? [];
+    const isOfRunning = kind === 'containers' && verb !== undefined && verb !== 'start';
+    const { length } = this.#known.get(RUNNING) ?? [];
+    return isOfRunning && length > 0 && this.#chance(RUNNING_SHARE) ? RUNNING : kind;
+  }
+
+  /** Bytes for what has the connection; it need not want any. */
+  #input(): TakenInput {
+    const pieces = Array.from({ length: Math.floor(this.#random.unit() * 4) }, () =>
+      Buffer.from(this.#one([...WORDS, '\n', '\x10\x11', '\x04', '\x03', 'x'.repeat(100_000)])),
+    );
+    return { pieces, end: this.#one(['wait', 'half-close', 'leave'] as const) };
   }
 
   #segment(kind: string): string {
