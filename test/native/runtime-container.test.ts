@@ -59,6 +59,22 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: a container', () => {
     expect(box.runtime.get('created')).toBeUndefined();
   });
 
+  test('that is being removed is not there, rather than damaged', async () => {
+    await box.create('leaving', ['sleep', '100']);
+    const removal = box.runtime.destroy('leaving');
+    let isGone = false;
+    const gone = removal.then(() => {
+      isGone = true;
+    });
+    const codes = new Set<string>();
+    while (!isGone) {
+      await box.runtime.layers('leaving').catch((err: { code: string }) => codes.add(err.code));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await gone;
+    expect([...codes]).toEqual(['not-found']);
+  });
+
   test('has namespaces of its own', async () => {
     const { pid } = await box.run('namespaces', 'sleep 100');
     for (const name of NAMESPACES) {

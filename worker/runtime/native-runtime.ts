@@ -445,6 +445,8 @@ export class NativeRuntime {
   async #requireBundle(container: Container): Promise<ContainerBundle> {
     const bundle = await readBundle(container.taskDir);
     if (bundle !== null) return bundle;
+    const isLeaving = this.#removals.has(container.id) || !this.#containers.has(container.id);
+    if (isLeaving) throw new SkepError('not-found', `no such container: ${container.id}`);
     throw new SkepError('data-loss', `read bundle of container ${container.id}: it is missing`);
   }
 
