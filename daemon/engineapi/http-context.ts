@@ -242,7 +242,7 @@ export class RequestContext {
  * What Node does by itself for upgrades alone: its parser would take what comes now for the next request. A client
  * that asks for no upgrade sends nothing before it has the headers.
  */
-function leaveHttp(socket: Socket): void {
+export function leaveHttp(socket: Socket): void {
   // A listener for data makes Node take the parser off the handle, where it reads past the stream.
   socket.on('data', () => {});
   // The parser's, which also closes the connection at the end of the client's input.

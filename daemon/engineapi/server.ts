@@ -15,8 +15,9 @@ import findMyWay from 'find-my-way';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
-import { RequestContext } from './http-context.ts';
+import { leaveHttp, RequestContext } from './http-context.ts';
 import { NEWEST_MINOR } from './json/api-versions.ts';
+import { closeLingering } from './lingering-close.ts';
 import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
 import { STREAMS_MAX, StreamPlaces } from './stream-places.ts';
 import { probeSilent, VANISHED_CHECK_PERIOD_MS } from './vanished-clients.ts';
@@ -158,7 +159,7 @@ export class EngineServer implements Routes {
       response.assignSocket(request.socket);
       socket.on('error', () => socket.destroy());
       // An answer instead of a take-over is the last thing on this connection.
-      response.once('finish', () => socket.end());
+      response.once('finish', () => closeLingering(socket, this.#options.clock));
       void this.#answer(request, response, { socket, head }); // #answer never rejects
     });
     const isTls = server instanceof TlsServer;
@@ -193,9 +194,7 @@ export class EngineServer implements Routes {
     upgrade: { socket: Duplex; head: Buffer } | null,
   ): Promise<void> {
     try {
-      for (const [name, value] of Object.entries(this.#options.headers())) {
-        response.setHeader(name, value);
-      }
+      this.#addHeaders(response);
       if (!this.#mayAsk(request.socket)) throw tooMany();
       const { pathname, query } = splitTarget(request.url ?? '/');
       const { path, apiMinor } = splitVersion(pathname);
@@ -215,12 +214,23 @@ export class EngineServer implements Routes {
         }),
       );
     } catch (err) {
-      this.#fail(request, response, err, upgrade === null && request.complete);
+      this.#fail(request, response, err, upgrade !== null);
     }
   }
 
-  /** @param keeps the connection may serve another request: nothing of this one is still to come */
-  #fail(request: IncomingMessage, response: ServerResponse, err: unknown, keeps: boolean): void {
+  #addHeaders(response: ServerResponse): void {
+    for (const [name, value] of Object.entries(this.#options.headers())) {
+      response.setHeader(name, value);
+    }
+  }
+
+  /** @param isUpgrade the connection is no HTTP server's any more, and closes after the answer */
+  #fail(
+    request: IncomingMessage,
+    response: ServerResponse,
+    err: unknown,
+    isUpgrade: boolean,
+  ): void {
     const known = err instanceof SkepError;
     if (known && err.code === 'cancelled') {
       response.destroy();
@@ -235,14 +245,37 @@ export class EngineServer implements Routes {
       return;
     }
     const body = Buffer.from(`${JSON.stringify({ message: describeError(err) })}\n`);
+    const isLast = isUpgrade || this.#waiting.has(request.socket) || isStillSent(request);
+    const last = isLast && !isUpgrade ? this.#lastResponse(request, response) : response;
     // Exactly this type: with a charset the docker CLI prints the raw JSON.
-    response.writeHead(status, {
+    last.writeHead(status, {
       'Content-Type': 'application/json',
       'Content-Length': body.length,
-      ...(!keeps && { Connection: 'close' }),
+      ...(isLast && { Connection: 'close' }),
     });
-    response.end(body);
+    last.end(body);
   }
+
+  /** In place of `response`, after which Node would close the connection at once; the rest of the request is nobody's. */
+  #lastResponse(request: IncomingMessage, response: ServerResponse): ServerResponse {
+    const { socket } = request;
+    response.detachSocket(socket);
+    leaveHttp(socket);
+    const last = new ServerResponse(request);
+    this.#addHeaders(last);
+    last.assignSocket(socket);
+    last.once('finish', () => {
+      closeLingering(socket, this.#options.clock);
+      response.emit('close'); // as Node's own does: who waits for its client is done
+    });
+    return last;
+  }
+}
+
+/** Of its body, which it says it has, not all has come. A request without one is whole, though Node tells so later. */
+function isStillSent({ complete, headers }: IncomingMessage): boolean {
+  if (complete) return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 function hold(all: Set<Duplex>, socket: Duplex): void {
