@@ -17,6 +17,7 @@ export async function archives(): Promise<void> {
   const layer = await makeLayer(join(dir, 'layer.tar.gz'));
   const layout = writeLayout(join(dir, 'layout'), layer);
   const lags: number[] = [];
+  const turns: number[] = [];
   const loads: number[] = [];
   const saves: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
@@ -36,11 +37,13 @@ export async function archives(): Promise<void> {
     });
     await daemon.end();
     lags.push(loading.lagMs);
+    turns.push(loading.turnMs);
     loads.push(loading.rssGrowthBytes);
     saves.push(saving.rssGrowthBytes);
     say(`load ${loading.ms.toFixed(0)} ms, save ${saving.ms.toFixed(0)} ms`);
   }
   figure('unpack_lag_ms', Math.max(...lags));
+  figure('unpack_turn_cpu_ms', Math.max(...turns));
   figure('load_rss_growth_mb', Math.max(...loads) / 1e6);
   figure('save_rss_growth_mb', Math.max(...saves) / 1e6);
 }

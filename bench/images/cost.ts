@@ -1,20 +1,21 @@
 /** What work costs the process that it is done in, besides time. */
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { TurnWatch } from '../support/turn-watch.ts';
 
 export interface Cost {
   /** longest time that a timer came late */
   readonly lagMs: number;
+  /** longest turn of the event loop, CPU time of its thread: what of the lag is the process's own doing on a busy machine */
+  readonly turnMs: number;
   /** of resident memory, from before the work to its largest */
   readonly rssGrowthBytes: number;
 }
 
-const RESOLUTION_MS = 2;
 const RSS_PERIOD_MS = 20;
 
 /** Measures this process from its making to `end`. */
 export class CostMeter {
   readonly #beforeBytes: number;
-  readonly #lag: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  readonly #turns = new TurnWatch();
   readonly #sampler: NodeJS.Timeout;
   #mostBytes: number;
 
@@ -23,15 +24,16 @@ export class CostMeter {
     this.#beforeBytes = process.memoryUsage.rss();
     this.#mostBytes = this.#beforeBytes;
     this.#sampler = setInterval(() => this.#sample(), RSS_PERIOD_MS);
-    this.#lag.enable();
+    this.#turns.start();
   }
 
   end(): Cost {
+    const { wallMs, cpuMs } = this.#turns.stop();
     this.#sample();
     clearInterval(this.#sampler);
-    this.#lag.disable();
     return {
-      lagMs: this.#lag.max / 1e6 - RESOLUTION_MS,
+      lagMs: wallMs,
+      turnMs: cpuMs,
       rssGrowthBytes: this.#mostBytes - this.#beforeBytes,
     };
   }
