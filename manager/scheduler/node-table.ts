@@ -181,6 +181,7 @@ export class NodeTable {
     if (!place) return;
     this.#places.delete(taskId);
     this.#count(place, -1);
+    this.#forgetNameOf(place.serviceId);
     this.relieved.add(place.index);
   }
 
@@ -195,7 +196,10 @@ export class NodeTable {
     }
     this.#places.set(taskId, place);
     this.#count(place, 1);
-    if (!place.active) return;
+    if (!place.active) {
+      this.#forgetNameOf(place.serviceId);
+      return;
+    }
     if (this.#serviceByName.get(name) !== place.serviceId) {
       this.#serviceByName.set(name, place.serviceId);
       this.#nameOfService.set(place.serviceId, name);
@@ -216,12 +220,13 @@ export class NodeTable {
     this.activeTasks[index]! += sign;
     const counts = this.#activeByService.get(place.serviceId) ?? new Map<number, number>();
     addTo(counts, index, sign);
-    if (counts.size === 0) this.#forgetService(place.serviceId);
+    if (counts.size === 0) this.#activeByService.delete(place.serviceId);
     else if (counts.size === 1) this.#activeByService.set(place.serviceId, counts);
   }
 
-  #forgetService(serviceId: ServiceId): void {
-    this.#activeByService.delete(serviceId);
+  /** Not while it is only thought away: see `without`. */
+  #forgetNameOf(serviceId: ServiceId): void {
+    if (this.#activeByService.has(serviceId)) return;
     const name = this.#nameOfService.get(serviceId);
     this.#nameOfService.delete(serviceId);
     if (name !== undefined && this.#serviceByName.get(name) === serviceId) {

@@ -273,6 +273,16 @@ describe('filters', () => {
     expect(fits(beside('db'), aNode())).toBe(false);
   });
 
+  test('companion: one that is thought away for a moment is there again', () => {
+    const node = aNode();
+    const table = tableOf(node);
+    const db = called('db', { nodeId: node.id, status: aTaskStatus({ state: 'running' }) });
+    table.putTask(db);
+    const decide = () => planGroup(table, [beside('db')], 0).decisions[0]!.kind;
+    expect(table.without([db.id], decide)).toBe('refuse');
+    expect(decide()).toBe('place');
+  });
+
   test('companion: its node is looked at again when it comes', () => {
     const [far, near] = [aNode(), aNode()];
     const table = tableOf(far, near);
