@@ -229,7 +229,9 @@ function linksOf({ name, plain, shown }: ContainerInfo): readonly string[] | nul
 
 function networkModeOf({ shown, task }: ContainerInfo): string {
   const mode = shown?.hostConfig['NetworkMode'];
-  const ofTask = task ? modeOfTask(task.spec.networks) : 'cluster';
+  const networks = task?.spec.networks ?? [];
+  const ofTask = modeOfTask(networks);
+  if (ofTask === 'service') return networks[0]!.target; // with the name of the service
   if (ofTask !== 'cluster') return ofTask;
   return typeof mode === 'string' && mode !== '' ? mode : 'default';
 }

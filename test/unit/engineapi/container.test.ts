@@ -63,6 +63,17 @@ describe('docker inspect of a container', () => {
     expect(shown).toMatchObject({ Config: { Hostname: 'machine' } });
   });
 
+  test.each(['host', 'none', 'service:shop_db'])(
+    'shows the network %s of a task by its word',
+    (target) => {
+      const networks = [{ target, aliases: [], driverOptions: {}, addresses: [] }];
+      const info = aContainerInfo({ task: aTask({ spec: aTaskSpec({ networks }) }) });
+      const expected = { HostConfig: { NetworkMode: target } };
+      expect(containerToJson(info, String)).toMatchObject(expected);
+      expect(containerRowToJson(info, 10_000, String)).toMatchObject(expected);
+    },
+  );
+
   test('shows what it shares and is held to, as docker run would have asked for it', () => {
     const isolation = {
       ...DEFAULT_ISOLATION,
