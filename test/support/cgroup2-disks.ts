@@ -91,7 +91,10 @@ export async function probeDisk(box: RuntimeBox): Promise<DiskReport> {
   };
 }
 
-/** What the server answers to whom is told to the kernel by hand: there is no mountd. */
+/**
+ * What the server answers to whom is told to the kernel by hand: there is no mountd. It gives out no files for its first 10 s, in
+ * which clients of an earlier life could claim theirs; whoever asks waits.
+ */
 function serve(exported: string): void {
   const until = 2147483647; // s since 1970
   const [noSubtreeCheck, rootOfAll, anyPort] = [0x400, 0x2000, 0x2]; // include/uapi/linux/nfsd/export.h
@@ -106,7 +109,6 @@ function serve(exported: string): void {
   tell('/proc/fs/nfsd/nfsv4leasetime', '10');
   tell('/proc/fs/nfsd/nfsv4gracetime', '10');
   tell('/proc/fs/nfsd/threads', '2');
-  tell('/proc/fs/nfsd/v4_end_grace', 'Y');
 }
 
 export async function probeNfs(box: RuntimeBox): Promise<NfsReport> {
