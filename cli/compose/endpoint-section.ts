@@ -1,5 +1,7 @@
 /** `networks` and `ports` of a service. */
+
 import { compareText } from '../../common/base/order.ts';
+import { LINK_OPTION } from '../../common/model/endpoint-options.ts';
 import type { NetworkCreateJson } from '../../common/model/engine-json/network.ts';
 import type { PortJson } from '../../common/model/engine-json/port.ts';
 import type { NetworkAttachmentJson } from '../../common/model/engine-json/task.ts';
@@ -105,9 +107,24 @@ export function attachmentSection(
       }
       const aliases = given?.texts();
       const all = [...new Set([...(aliases ?? []), ...names])];
-      return [{ Target: network.name, Aliases: all, ...seat }];
+      return [{ Target: network.name, Aliases: all, ...seat, ...(own && optionsOf(own)) }];
     })
     .sort((a, b) => (a.Target < b.Target ? -1 : 1));
+}
+
+/** Docker's options of the place; `interface_name` is one of them by another word. */
+function optionsOf(own: Fields): Pick<NetworkAttachmentJson, 'DriverOpts'> {
+  const options = { ...own.get('driver_opts')?.stringMap() };
+  const name = own.get('interface_name');
+  const link = name?.text();
+  if (name && link !== undefined) {
+    const other = options[LINK_OPTION];
+    if (other !== undefined && other !== link) {
+      name.problem(`${name.path}: driver_opts name it ${other}`);
+    }
+    options[LINK_OPTION] = link;
+  }
+  return Object.keys(options).length === 0 ? {} : { DriverOpts: options };
 }
 
 /** The address in a network, where one is given; of a network that is declared with it, whether it can be one there. */

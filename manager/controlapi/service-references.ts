@@ -1,4 +1,6 @@
 /** What a service spec names beside itself: networks, secrets, configs, published ports. */
+import { SkepError } from '../../common/base/errors.ts';
+import { endpointOptionsOf, LINK_OPTION } from '../../common/model/endpoint-options.ts';
 import { addressProblem } from '../../common/model/fixed-address.ts';
 import type { NetworkId } from '../../common/model/ids.ts';
 import { isOverlay, type Network, type NetworkSpec } from '../../common/model/network.ts';
@@ -37,6 +39,7 @@ function resolveNetworks(
   attachments: readonly NetworkAttachmentConfig[],
 ): readonly NetworkAttachmentConfig[] {
   const seen = new Set<NetworkId>();
+  const links = new Set<string>();
   return attachments.map((attachment) => {
     const [option] = Object.keys(attachment.driverOptions);
     if (isPredefinedNetwork(attachment.target)) {
@@ -49,8 +52,7 @@ function resolveNetworks(
         `Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
       );
     }
-    if (option !== undefined)
-      throw notDone(`network ${network.spec.name}: DriverOpts "${option}" is`);
+    if (option !== undefined) checkOptions(attachment, network.spec, links);
     checkAddresses(attachment, network.spec);
     if (seen.has(network.id)) {
       throw invalid(`network ${network.spec.name} is given twice`);
@@ -58,6 +60,26 @@ function resolveNetworks(
     seen.add(network.id);
     return { ...attachment, target: network.id };
   });
+}
+
+/** @param links names of links that other networks of the service have; its own is added */
+function checkOptions(
+  { driverOptions }: NetworkAttachmentConfig,
+  spec: NetworkSpec,
+  links: Set<string>,
+): void {
+  if (!isOverlay(spec)) {
+    const [option] = Object.keys(driverOptions);
+    throw notDone(`network ${spec.name}: DriverOpts "${option}" in networks of ${spec.driver} are`);
+  }
+  try {
+    const { link } = endpointOptionsOf(driverOptions);
+    if (links.has(link)) throw invalid(`DriverOpts "${LINK_OPTION}": '${link}' is given twice`);
+    if (link !== '') links.add(link);
+  } catch (err) {
+    if (!(err instanceof SkepError)) throw err;
+    throw new SkepError(err.code, `network ${spec.name}: ${err.message}`);
+  }
 }
 
 /** Throws `invalid-argument` when no task can have its address in this network. */

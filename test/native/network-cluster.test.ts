@@ -280,6 +280,49 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await httpFrom(lab.outside, hosts[2].address, 9090)).toMatch(/refused|Couldn't connect/);
   });
 
+  test('a place has the name and the settings of its link that were asked for, over a daemon’s end, too', async () => {
+    const task = await lab.task('named1');
+    const seats = [
+      endpoint(FRONT, 'named', 1, at(2), '10.0.1.40'),
+      endpoint(BACK, 'named', 1, at(2), '10.0.2.40'),
+    ];
+    const sysctls = { 'ipv4/conf/IFNAME/log_martians': '1' };
+    const options = { [BACK.id]: { link: 'inner', sysctls } };
+    await everyHost((host) => host.apply(seats.map((seat) => set('endpoint', seat))));
+    await hosts[2].attach(attachRequest(seats, task, { options }));
+    const shown = await inNetns(task.netns, 'ip', '-brief', 'address');
+    expect(shown).toMatch(/^eth0\S* .* 10\.0\.1\.40\/24/m);
+    expect(shown).toMatch(/^inner\S* .* 10\.0\.2\.40\/24/m);
+    const martians = (link: string) => `net.ipv4.conf.${link}.log_martians`;
+    const kept = await inNetns(
+      task.netns,
+      'busybox',
+      'sysctl',
+      martians('inner'),
+      martians('eth0'),
+    );
+    expect(kept).toBe(`${martians('inner')} = 1\n${martians('eth0')} = 0\n`);
+    expect(await httpFrom(db.netns, '10.0.2.40')).toBe('named1 10.0.2.13');
+    await hosts[2].crash();
+    await hosts[2].start();
+    await hosts[2].adopt(attachRequest(seats, task, { options }));
+    const named = seats.map((seat) => set('endpoint', seat));
+    await hosts[2].apply([...everything(), ...named], true);
+    expect(await hosts[2].verify()).toMatchObject({ drifts: [], failures: [] });
+    expect(await httpFrom(db.netns, '10.0.2.40')).toBe('named1 10.0.2.13');
+    await hosts[2].detach(seats[0]!.taskId);
+    await task.end();
+    await everyHost((host) => host.apply(seats.map((seat) => remove('endpoint', seat))));
+    const other = await lab.task('bad1');
+    const bad = { [FRONT.id]: { link: '', sysctls: { 'ipv4/conf/IFNAME/nothing': '1' } } };
+    await expect(
+      hosts[2].attach(attachRequest([seats[0]!], other, { options: bad })),
+    ).rejects.toThrow(
+      'set net.ipv4.conf.IFNAME.nothing: the kernel of this node has no such setting',
+    );
+    await other.end();
+  });
+
   test('after kill -9 of the daemon tasks go on, and the next one takes them up', async () => {
     await hosts[0].crash();
     expect(await httpFrom(client.netns, '10.0.1.12')).toBe('web2 10.0.1.14');

@@ -10,6 +10,7 @@ import { type CompanionNamespace, companionsOf } from '../../common/model/compan
 import { containerIdOf } from '../../common/model/container-id.ts';
 import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
+import { type EndpointOptions, endpointOptionsOf } from '../../common/model/endpoint-options.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { type NetworkMode, networkModeOf } from '../../common/model/predefined-networks.ts';
@@ -359,6 +360,7 @@ export class ContainerController implements Controller {
       hostname: this.#hostname(),
       netnsPath: state.netnsPath,
       attachments: this.#task.networks,
+      options: endpointOptions(this.#task),
       hostPorts,
       dns: container.dns,
     };
@@ -476,4 +478,12 @@ export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promi
   await images.releaseRootfs(taskId);
   await volumes.release(taskId);
   await files.remove(taskId);
+}
+
+/** Of its places by network; null = none was asked for with any. Throws as `endpointOptionsOf`. */
+function endpointOptions({ spec }: Task): Record<string, EndpointOptions> | null {
+  const asked = spec.networks.filter((one) => Object.keys(one.driverOptions).length > 0);
+  if (asked.length === 0) return null;
+  const entries = asked.map((one) => [one.target, endpointOptionsOf(one.driverOptions)] as const);
+  return Object.fromEntries(entries);
 }

@@ -5,6 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { address6Of, interface6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
+import { sysctlsFor } from '../../common/model/endpoint-options.ts';
 import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
@@ -41,6 +42,7 @@ import { GATEWAY_SUBNET6, type GatewayBridge } from './gateway-bridge.ts';
 import { compareFacts, type Difference, factsOf } from './kernel-facts.ts';
 import { overlayPortName } from './kernel-names.ts';
 import { ipv6Settings, listLinks, removeLink, withNetns } from './legs.ts';
+import { writeLinkSettings } from './link-settings.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
 import { indexOf, restoreSeats } from './seats.ts';
 import { linkOf, type TaskNetworkRequest } from './task-request.ts';
@@ -61,6 +63,8 @@ export interface TaskLeg {
   readonly link: string;
   /** CIDR */
   readonly address: string;
+  /** files below /proc/sys/net, for its link; null = as the kernel has them */
+  readonly sysctls: Readonly<Record<string, string>> | null;
 }
 
 /** What a task must know of the ingress network to answer through it. */
@@ -82,10 +86,15 @@ export function entryNodes({ nodes, subnet6 }: IngressSeat): string[] {
 }
 
 /** Legs in the order of the attachments; those whose links the node makes by itself are none. */
-export function planLegs(request: Pick<TaskNetworkRequest, 'attachments' | 'links'>): TaskLeg[] {
-  return request.attachments.flatMap(({ networkId, addresses: [address] }, at) =>
-    address === undefined ? [] : [{ networkId, link: linkOf(request, at), address }],
-  );
+export function planLegs(
+  request: Pick<TaskNetworkRequest, 'attachments' | 'links' | 'options'>,
+): TaskLeg[] {
+  return request.attachments.flatMap(({ networkId, addresses: [address] }, at) => {
+    if (address === undefined) return [];
+    const link = linkOf(request, at);
+    const options = request.options?.[networkId];
+    return [{ networkId, link, address, sysctls: options ? sysctlsFor(options, link) : null }];
+  });
 }
 
 interface TaskParts {
@@ -188,6 +197,7 @@ export class TaskNetwork {
           const seat = parsePrefix(leg.address).address;
           await overlay.plug(overlayPortName(this.taskId), peer, route, seat);
           if (overlay.subnet6 !== '') await writeNetSysctls(this.netnsPath, ipv6Settings(leg.link));
+          if (leg.sysctls) await writeLinkSettings(this.netnsPath, leg.sysctls);
         }
         if (gateway) {
           const address = this.#gatewayAddress ?? gateway.reserve();

@@ -1,6 +1,7 @@
 /** What the executor asks for a task's network, and the checks that need no kernel. */
 import { SkepError } from '../../common/base/errors.ts';
 import type { AssignedNetwork } from '../../common/model/assignment.ts';
+import type { EndpointOptions } from '../../common/model/endpoint-options.ts';
 import type { NetworkId, ServiceId, TaskId } from '../../common/model/ids.ts';
 import { joinsNodes } from '../../common/model/network.ts';
 import type { PortConfig } from '../../common/model/service.ts';
@@ -26,6 +27,8 @@ export interface TaskNetworkRequest {
    * attachments are called in its namespace, in their order.
    */
   readonly links?: readonly string[];
+  /** by network, of places that were asked for with some; null = none was */
+  readonly options?: Readonly<Record<string, EndpointOptions>> | null;
 }
 
 export interface AttachedTask {
@@ -33,9 +36,14 @@ export interface AttachedTask {
   readonly hostPorts: readonly PortConfig[];
 }
 
+type NamedLinks = Pick<TaskNetworkRequest, 'attachments' | 'links' | 'options'>;
+
 /** Links of the attachments by their order, unless the request names them: `eth0`, `eth1`, ... */
-export const linkOf = ({ links }: Pick<TaskNetworkRequest, 'links'>, at: number): string =>
-  links?.[at] ?? `eth${at}`;
+export function linkOf({ links, options, attachments }: NamedLinks, at: number): string {
+  const networkId = attachments[at]?.networkId;
+  const own = networkId && options?.[networkId]?.link;
+  return links?.[at] ?? (own || `eth${at}`);
+}
 
 /** A seat that the managers gave no address: the node makes its link, and gives one. */
 export const isMadeHere = ({ addresses }: NetworkAttachment): boolean => addresses.length === 0;

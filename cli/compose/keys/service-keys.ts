@@ -1,4 +1,6 @@
 /** The keys of a service: one entry says all that is known of a key. */
+import { describeError } from '../../../common/base/errors.ts';
+import { endpointOptionsOf, LINK_OPTION } from '../../../common/model/endpoint-options.ts';
 import { LOG_DRIVERS } from '../../../common/model/log-driver.ts';
 import { parseSecurityOption } from '../security-options.ts';
 import { textOf, type Value } from '../tree.ts';
@@ -125,10 +127,30 @@ const VOLUME_KEYS: KeyTable = {
   image: section(map({ subpath: refused('mounts of images are not supported', TEXT) })),
 };
 
+/** By the words of the control API, which has the last one. */
+function judgeAttachmentOptions(value: Value): Verdict | null {
+  if (value.kind !== 'map') return null;
+  const options = [...value.entries].map(([name, entry]) => [name, textOf(entry.value) ?? '']);
+  return optionsVerdict(Object.fromEntries(options));
+}
+
+function judgeLinkName(value: Value): Verdict | null {
+  return value.kind === 'scalar' ? optionsVerdict({ [LINK_OPTION]: value.text }) : null;
+}
+
+function optionsVerdict(options: Record<string, string>): Verdict | null {
+  try {
+    endpointOptionsOf(options);
+    return null;
+  } catch (err) {
+    return { kind: 'refused', why: describeError(err) };
+  }
+}
+
 const ATTACHMENT_KEYS: KeyTable = {
   aliases: honoured('Networks.Aliases', TEXT_SET),
-  driver_opts: refused('options of single attachments have no effect yet', OPTIONS),
-  interface_name: refused('interfaces cannot be named yet', TEXT),
+  driver_opts: { ...honoured('Networks.DriverOpts', OPTIONS), judge: judgeAttachmentOptions },
+  interface_name: { ...honoured('Networks.DriverOpts', TEXT), judge: judgeLinkName },
   ipv4_address: honoured('Networks.IPAMConfig.IPv4Address', TEXT),
   ipv6_address: refused('a task has the IPv6 address that ends with its IPv4 address', TEXT),
   link_local_ips: refused('link-local addresses cannot be given yet', TEXT_SET),

@@ -328,13 +328,49 @@ describe('a new service', () => {
     await expect(creating).rejects.toMatchObject({ code: 'unimplemented' });
   });
 
-  test('is refused with options of an attachment by name', async () => {
-    await it.api.createNetwork(aNetworkSpec({ name: 'back' }));
-    const target = aNetworkTarget({ target: 'back', driverOptions: { mac: 'x' } });
+  const IFNAME = 'com.docker.network.endpoint.ifname';
+  const SYSCTLS = 'com.docker.network.endpoint.sysctls';
+  test.each([
+    [{ mac: 'x' }, 'unimplemented', 'DriverOpts "mac" is not supported: there are com.docker'],
+    [{ [IFNAME]: 'eth7' }, 'invalid-argument', "'eth7' is no name for a link"],
+    [{ [IFNAME]: 'lo' }, 'invalid-argument', "'lo' is no name for a link"],
+    [{ [IFNAME]: 'a'.repeat(16) }, 'invalid-argument', 'is no name for a link: up to 15'],
+    [{ [IFNAME]: '../x' }, 'invalid-argument', "'../x' is no name for a link"],
+    [{ [IFNAME]: 'front' }, 'invalid-argument', "'front' is given twice"],
+    [{ [SYSCTLS]: 'net.ipv4.ip_forward=1' }, 'invalid-argument', 'is not of the form net.ipv4'],
+    [{ [SYSCTLS]: 'net.ipv4.conf.eth0.forwarding=1' }, 'invalid-argument', 'conf.IFNAME.NAME'],
+    [{ [SYSCTLS]: 'net.ipv4.conf.IFNAME.x=1\nipv4/ip_forward=1' }, 'invalid-argument', 'form'],
+  ])('is refused with options of an attachment %o', async (driverOptions, code, words) => {
+    for (const name of ['front', 'back']) await it.api.createNetwork(aNetworkSpec({ name }));
+    const networks = [
+      aNetworkTarget({ target: 'front', driverOptions: { [IFNAME]: 'front' } }),
+      aNetworkTarget({ target: 'back', driverOptions }),
+    ];
+    await expect(it.api.createService(withTask({ networks }))).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(/^network back: /),
+    });
+    await expect(it.api.createService(withTask({ networks }))).rejects.toThrow(words);
+  });
+
+  test('is refused with options of an attachment where each node makes the links', async () => {
+    await it.api.createNetwork(aNetworkSpec({ name: 'br', driver: 'bridge' }));
+    const target = aNetworkTarget({ target: 'br', driverOptions: { [IFNAME]: 'front' } });
     await expect(it.api.createService(withTask({ networks: [target] }))).rejects.toMatchObject({
       code: 'unimplemented',
-      message: 'network back: DriverOpts "mac" is not done yet',
+      message: `network br: DriverOpts "${IFNAME}" in networks of bridge are not done yet`,
     });
+  });
+
+  test('keeps options of attachments as they were given', async () => {
+    await it.api.createNetwork(aNetworkSpec({ name: 'back' }));
+    const driverOptions = {
+      [IFNAME]: 'back0',
+      [SYSCTLS]: 'net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.neigh.IFNAME.retrans_time_ms=500',
+    };
+    const target = aNetworkTarget({ target: 'back', driverOptions });
+    const { spec } = await it.api.createService(withTask({ networks: [target] }));
+    expect(spec.task.networks[0]!.driverOptions).toEqual(driverOptions);
   });
 
   test('keeps its templates: they are expanded where its tasks run', async () => {

@@ -299,6 +299,33 @@ volumes:
     expect(service(`restart: "${word}"`).TaskTemplate.RestartPolicy).toEqual(policy);
   });
 
+  test('places in networks have the options that are given, and the name of their link', () => {
+    const stack = load(`
+services:
+  web:
+    image: web:1
+    networks:
+      front: {interface_name: front0}
+      back:
+        driver_opts: {com.docker.network.endpoint.sysctls: net.ipv4.conf.IFNAME.log_martians=1}
+networks: {front: {}, back: {}}
+`);
+    expect(stack.services[0]!.spec.TaskTemplate.Networks).toEqual([
+      {
+        Target: 'shop_back',
+        Aliases: ['web'],
+        DriverOpts: {
+          'com.docker.network.endpoint.sysctls': 'net.ipv4.conf.IFNAME.log_martians=1',
+        },
+      },
+      {
+        Target: 'shop_front',
+        Aliases: ['web'],
+        DriverOpts: { 'com.docker.network.endpoint.ifname': 'front0' },
+      },
+    ]);
+  });
+
   test('attaches networks under their aliases and the service key, sorted by name', () => {
     const stack = load(`services:
   web:

@@ -64,6 +64,18 @@ describe('verdicts that depend on the value', () => {
       /^honoured/,
     ],
     ['networks: {own: {ipv4_address: 10.9.0.5}}', 'networks.own.ipv4_address', /^honoured/],
+    ['networks: {own: {interface_name: front}}', 'networks.own.interface_name', /^honoured/],
+    ['networks: {own: {interface_name: eth0}}', 'networks.own.interface_name', /^refused: .*eth0/],
+    [
+      'networks: {own: {driver_opts: {com.docker.network.endpoint.ifname: front}}}',
+      'networks.own.driver_opts',
+      /^honoured/,
+    ],
+    [
+      'networks: {own: {driver_opts: {colour: red}}}',
+      'networks.own.driver_opts',
+      /^refused: DriverOpts "colour"/,
+    ],
     ['networks: {own: {ipv6_address: "fd00::5"}}', 'networks.own.ipv6_address', /^refused/],
     ['ports: [{target: 1, host_ip: 127.0.0.1}]', 'ports.0.host_ip', /^honoured/],
     ['depends_on: [web2]', 'depends_on', /^honoured: the order of first starts/],
