@@ -87,8 +87,8 @@ describe('what workers may read of the cluster', () => {
     const news = onlyNews(routes);
     for (const [method, path] of allRoutes()) news.add(method, path, () => void answered++);
     const answer = (route: string) => handlers.get(route)!({} as RequestContext);
-    answer('GET /events');
-    answer('GET /skep/watch');
+    void answer('GET /events');
+    void answer('GET /skep/watch');
     expect(answered).toBe(2);
     for (const route of [...handlers.keys()]) {
       if (['GET /events', 'GET /skep/watch'].includes(route)) continue;
