@@ -170,6 +170,58 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     await cluster.skep(['service', 'rm', '-d', 'spread']);
   });
 
+  test('the address of a task on a lost host is that of its successor, and stays so when the host is back', {
+    timeout: 120_000,
+  }, async () => {
+    const cluster = shared.current;
+    const [lost, other] = ['worker-2', 'worker-1'];
+    const availability = (word: string) =>
+      cluster.skep(['node', 'update', '--availability', word, other]);
+    await cluster.skep(['network', 'create', '-d', 'overlay', '--subnet', '10.77.0.0/24', 'own']);
+    await availability('pause');
+    const network = ['--network', 'name=own,ip=10.77.0.9'];
+    await create('pinned', [...network, '--constraint', 'node.role==worker']);
+    const [before] = await cluster.running('pinned', 1);
+    expect(before!.node).toBe(lost);
+    await availability('active');
+    const addressOf = (task: TaskRow): Promise<string> => {
+      const format = '{{.NetworkSettings.Networks.own.IPAddress}}';
+      const args = ['container', 'inspect', '-f', format, `${task.name}.${task.id}`];
+      return cluster.skep(args, { host: task.node });
+    };
+    expect(await addressOf(before!)).toBe('10.77.0.9\n');
+    const pid = await cluster.taskPid(before!);
+
+    await cluster.dev('cut', lost);
+    try {
+      const now = await eventually(
+        'it runs elsewhere',
+        async () => {
+          const [task] = await cluster.running('pinned', 1, { withinMs: 0 });
+          expect(task!.node).toBe(other);
+          return task!;
+        },
+        { withinMs: 20_000, everyMs: 100 },
+      );
+      expect(await addressOf(now)).toBe('10.77.0.9\n');
+      expect(isAlive(pid)).toBe(true);
+      await cluster.dev('heal', lost);
+      await eventually('what was lost is ended', () => expect(isAlive(pid)).toBe(false), {
+        withinMs: 40_000,
+        everyMs: 250,
+      });
+      const [still] = await cluster.running('pinned', 1);
+      expect(still!.id).toBe(now.id);
+      expect(await addressOf(still!)).toBe('10.77.0.9\n');
+    } finally {
+      await cluster.dev('heal', lost);
+      await cluster.skep(['service', 'rm', '-d', 'pinned']);
+    }
+    await eventually('its network is free', () => cluster.skep(['network', 'rm', 'own']), {
+      withinMs: 20_000,
+    });
+  });
+
   test('a daemon that died is not waited for as long as a silent host', {
     timeout: 60_000,
   }, async () => {

@@ -214,6 +214,7 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     const cluster = shared.current;
     const leader = await leaderName();
     const through = others(leader)[0]!.name;
+    const [daemon, task] = [await cluster.daemonPid(leader), await runsOn(leader)];
     await cluster.skep(['node', 'demote', leader], { host: through });
     await eventually(
       'the demoted leader is a worker',
@@ -229,6 +230,8 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     );
     await cluster.skep(['node', 'promote', leader], { host: through });
     await shows({ [leader]: 'Reachable' }, through, 20_000);
+    // Its certificate was another's twice meanwhile: neither the daemon nor what runs there was started anew.
+    expect([await cluster.daemonPid(leader), await runsOn(leader)]).toEqual([daemon, task]);
   });
 
   test('a manager that was removed while it was away is told so and becomes a worker', {
