@@ -5,6 +5,8 @@ import { SimWorker } from './workers.ts';
 /** Those of `npm run check`; `scripts/test` runs 300. */
 const SEEDS = 10;
 const TRACE_LINES = 40;
+/** Nothing but computing: seconds for a seed, times what else the machine does. */
+const LIMIT = { timeout: 180_000 };
 
 async function mustHold(seed: number): Promise<void> {
   const { violation, lastLines } = await runClusterSeed(seed, TRACE_LINES);
@@ -14,11 +16,11 @@ async function mustHold(seed: number): Promise<void> {
   throw violation;
 }
 
-describe('whole clusters under faults', () => {
+describe('whole clusters under faults', LIMIT, () => {
   test.each(Array.from({ length: SEEDS }, (_, i) => 10_001 + i))('seed %i holds', mustHold);
 });
 
-describe('one seed of a cluster', () => {
+describe('one seed of a cluster', LIMIT, () => {
   test('has one trace, byte for byte, also in another process and after other runs', async () => {
     const worker = new SimWorker('cluster');
     try {

@@ -6,6 +6,8 @@ import { SimWorker } from './workers.ts';
 /** Those of `npm run check`; `scripts/test` runs 1,000. */
 const SEEDS = 25;
 const TRACE_LINES = 40;
+/** Nothing but computing: seconds for a seed, times what else the machine does. */
+const LIMIT = { timeout: 180_000 };
 
 async function mustHold(seed: number): Promise<void> {
   const { violation, lastLines } = await runSeed(seed, TRACE_LINES);
@@ -14,13 +16,13 @@ async function mustHold(seed: number): Promise<void> {
   throw violation;
 }
 
-describe('whole raft nodes under faults', () => {
+describe('whole raft nodes under faults', LIMIT, () => {
   test.each(Array.from({ length: SEEDS }, (_, i) => 10_001 + i))('seed %i holds', mustHold);
 
   test.each(KEPT_SEEDS)('seed $seed holds, which found: $found', ({ seed }) => mustHold(seed));
 });
 
-describe('one seed', () => {
+describe('one seed', LIMIT, () => {
   test('has one trace, byte for byte, also in another process and after other runs', async () => {
     const worker = new SimWorker('raft');
     try {
