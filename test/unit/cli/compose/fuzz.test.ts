@@ -63,7 +63,7 @@ const SPLINTERS = [
 
 /** `SKEP_PROOFS=full` looks into many more. */
 const RUNS = process.env['SKEP_PROOFS'] === 'full' ? 4_000 : 120;
-const LIMIT_MS = Math.max(30_000, RUNS * 100);
+const LIMIT_MS = Math.max(30_000, RUNS * 500);
 
 const edit = fc.record({
   at: fc.nat(SEED_FILE.length),

@@ -12,7 +12,7 @@ import { stackRequestOf } from '../../../support/stack-files.ts';
 
 /** `SKEP_PROOFS=full` looks into many more. */
 const RUNS = process.env['SKEP_PROOFS'] === 'full' ? 3_200 : 400;
-const LIMIT = { timeout: Math.max(30_000, RUNS * 60) };
+const LIMIT = { timeout: Math.max(30_000, RUNS * 300) };
 
 const PLAIN = { escapeDollars: true, origins: false };
 
