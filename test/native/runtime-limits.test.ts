@@ -61,6 +61,23 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
   }
 
   /**
+   * As `coresUsed`. Never more than the most; while the machine has work of real-time priority, or is itself one of several, it may
+   * get less than the least, and is looked at again, five times in all.
+   */
+  async function coresAllowed(
+    id: string,
+    windowMs: number,
+    [least, most]: readonly [number, number],
+  ): ReturnType<typeof coresUsed> {
+    let used = await coresUsed(id, windowMs);
+    for (let i = 0; i < 4 && used.cores < least; i++) {
+      expect(used.cores).toBeLessThan(most);
+      used = await coresUsed(id, windowMs);
+    }
+    return used;
+  }
+
+  /**
    * All tasks together weigh as much as one process of the machine: between ten of them they do not get
    * half a core. Here they come before all others.
    */
@@ -88,12 +105,7 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     await box.run('cpu', script, withResources(quota));
     outweighTheMachine();
     await sleep(300); // past the first period
-    // Never more; while the machine has work of real-time priority it may get less.
-    let used = await coresUsed('cpu', 4000);
-    for (let i = 0; i < 4 && used.cores < cores - 0.05; i++) {
-      expect(used.cores).toBeLessThan(cores + 0.05);
-      used = await coresUsed('cpu', 4000);
-    }
+    const used = await coresAllowed('cpu', 4000, [cores - 0.05, cores + 0.05]);
     await box.runtime.killAll('cpu');
     await box.runtime.remove('cpu');
     expect(used.cores).toBeGreaterThanOrEqual(cores - 0.05);
@@ -152,13 +164,15 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
     await box.runtime.killAll('update');
   });
 
-  test('a busy loop is held to a tenth of a core from now on, as the same process', async () => {
+  test('a busy loop is held to a tenth of a core from now on, as the same process', {
+    timeout: 60_000,
+  }, async () => {
     const { pid } = await box.run('slowed', 'while :; do :; done');
     outweighTheMachine();
     const cpu = { quota: 10_000, period: 100_000, shares: null };
     await box.runtime.updateResources('slowed', { cpu, devices: [] });
     await sleep(300); // past the first period
-    const { cores, throttledPeriods } = await coresUsed('slowed', 3000);
+    const { cores, throttledPeriods } = await coresAllowed('slowed', 3000, [0.08, 0.12]);
     expect(cores).toBeGreaterThan(0.08);
     expect(cores).toBeLessThan(0.12);
     expect(throttledPeriods).toBeGreaterThan(0);
