@@ -10,7 +10,12 @@ import { logDriverToProto } from './container.ts';
 import { endpointToProto, portConfigToProto } from './endpoint.ts';
 import { genericResourceToProto } from './resources.ts';
 import { int64, text, uint32 } from './scalars.ts';
-import { attachmentToProto, desiredStateTable, taskStateTable } from './task.ts';
+import {
+  attachmentToProto,
+  desiredStateTable,
+  localAddressToProto,
+  taskStateTable,
+} from './task.ts';
 import { encodeTaskSpec } from './task-spec.ts';
 
 const VARINT = 0;
@@ -21,16 +26,26 @@ function tag(number: number, form: typeof VARINT | typeof DELIMITED): number {
   return (number << 3) | form;
 }
 
+/** Each field of a message, so that one that is new is not forgotten here. */
+type FieldsOf<M> = Record<Exclude<keyof M, '$unknowns'>, number>;
+
 /** By the numbers of `proto/objects.proto`. */
-const META = { version: tag(1, VARINT), createdAtMs: tag(2, VARINT), updatedAtMs: tag(3, VARINT) };
-const ANNOTATIONS = { name: tag(1, DELIMITED), labels: tag(2, DELIMITED) };
+const META = {
+  version: tag(1, VARINT),
+  createdAtMs: tag(2, VARINT),
+  updatedAtMs: tag(3, VARINT),
+} satisfies FieldsOf<skep.Meta.$Properties>;
+const ANNOTATIONS = {
+  name: tag(1, DELIMITED),
+  labels: tag(2, DELIMITED),
+} satisfies FieldsOf<skep.Annotations.$Properties>;
 const ENTRY = { key: tag(1, DELIMITED), value: tag(2, DELIMITED) };
 const CONTAINER = {
   containerId: tag(1, DELIMITED),
   pid: tag(2, VARINT),
   exitCode: tag(3, VARINT),
   oomKilled: tag(4, VARINT),
-};
+} satisfies FieldsOf<skep.ContainerStatus.$Properties>;
 const STATUS = {
   state: tag(1, VARINT),
   timestampMs: tag(2, VARINT),
@@ -39,7 +54,8 @@ const STATUS = {
   container: tag(5, DELIMITED),
   hostPorts: tag(6, DELIMITED),
   appliedAtMs: tag(7, VARINT),
-};
+  localAddresses: tag(8, DELIMITED),
+} satisfies FieldsOf<skep.TaskStatus.$Properties>;
 const TASK = {
   id: tag(1, DELIMITED),
   meta: tag(2, DELIMITED),
@@ -57,7 +73,8 @@ const TASK = {
   assignedGenericResources: tag(14, DELIMITED),
   jobIteration: tag(15, VARINT),
   movesStopFirst: tag(40, VARINT),
-};
+  hasForerunnersPlace: tag(41, VARINT),
+} satisfies FieldsOf<skep.Task.$Properties>;
 
 /** Throws `invalid-argument` for numbers and text that have no encoding. */
 export function encodeTask(task: Task, writer: Writer): Writer {
@@ -99,6 +116,7 @@ function writeRest(task: Task, writer: Writer): Writer {
     writer.uint32(TASK.jobIteration).int64(int64(task.jobIteration, 'task.jobIteration'));
   }
   if (task.moving !== null) writer.uint32(TASK.movesStopFirst).bool(task.moving === 'stop-first');
+  if (task.hasForerunnersPlace) writer.uint32(TASK.hasForerunnersPlace).bool(true);
   return writer;
 }
 
@@ -130,7 +148,12 @@ function writeStatus(status: TaskStatus, writer: Writer): Writer {
     const message = portConfigToProto(port);
     skep.PortConfig.encode(message, writer.uint32(STATUS.hostPorts).fork()).ldelim();
   }
-  return writeInt(writer, STATUS.appliedAtMs, status.appliedAtMs, 'status.appliedAtMs');
+  writeInt(writer, STATUS.appliedAtMs, status.appliedAtMs, 'status.appliedAtMs');
+  for (const address of status.localAddresses) {
+    const message = localAddressToProto(address);
+    skep.LocalAddress.encode(message, writer.uint32(STATUS.localAddresses).fork()).ldelim();
+  }
+  return writer;
 }
 
 function writeContainer(container: ContainerStatus, writer: Writer): Writer {

@@ -78,7 +78,10 @@ function containerStatusFromProto(m: skep.ContainerStatus.$Properties): Containe
   });
 }
 
-function localAddressToProto({ networkId, address }: LocalAddress): skep.LocalAddress.$Properties {
+export function localAddressToProto({
+  networkId,
+  address,
+}: LocalAddress): skep.LocalAddress.$Properties {
   return { networkId: text(networkId), address: text(address) };
 }
 
