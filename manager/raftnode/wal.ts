@@ -50,10 +50,14 @@ export interface WalOptions {
   readonly log: Logger;
   /** Size of a segment. Default 64 MiB. */
   readonly segmentBytes?: number;
-  /** Size while there are fewer than three segments. Default 8 MiB. */
+  /** Size while there is less in all segments than three of these hold. Default 8 MiB. */
   readonly smallSegmentBytes?: number;
 }
 
+/**
+ * What is in them counts, not how many there are: each opening begins a new one, and where little is written no snapshot
+ * takes the others away. All of them are read at the next opening.
+ */
 const SMALL_SEGMENTS = 3;
 
 /** No space for a new segment. Nothing of the flush was written; it may be tried again. */
@@ -69,6 +73,8 @@ interface Segment {
   readonly firstIndex: number;
   readonly salt: Buffer;
   readonly keyCheck: Buffer;
+  /** that hold flushes; of the open segment all it has room for */
+  usedBytes: number;
 }
 
 interface OpenSegment {
@@ -104,7 +110,9 @@ export class Wal {
   private constructor(options: WalOptions, contents: WalContents) {
     this.#options = options;
     this.#keyring = options.keyring;
-    this.#segments = contents.segments.map(({ path, header }) => segmentOf(path, header));
+    this.#segments = contents.segments.map(({ path, header, end }) =>
+      segmentOf(path, header, end.offset),
+    );
     const last = contents.segments.at(-1);
     this.#at = last?.end ?? { offset: 0, prevOffset: 0, chain: 0, flush: 0 };
     this.#seq = last?.header.seq ?? 0;
@@ -262,7 +270,7 @@ export class Wal {
     this.#open = { file: spare.file, bytes: spare.bytes, header, cipher };
     this.#at = firstPosition(header);
     this.#seq = header.seq;
-    this.#segments.push(segmentOf(path, header));
+    this.#segments.push(segmentOf(path, header, spare.bytes));
     this.#spare = this.#prepareSpare(this.#nextSegmentBytes()).catch((err) => this.#noSpare(err));
   }
 
@@ -295,7 +303,8 @@ export class Wal {
 
   #nextSegmentBytes(): number {
     const { segmentBytes = 64 * MIB, smallSegmentBytes = 8 * MIB } = this.#options;
-    return this.#segments.length < SMALL_SEGMENTS ? smallSegmentBytes : segmentBytes;
+    const usedBytes = this.#segments.reduce((sum, segment) => sum + segment.usedBytes, 0);
+    return usedBytes < SMALL_SEGMENTS * smallSegmentBytes ? smallSegmentBytes : segmentBytes;
   }
 
   async #prepareSpare(bytes: number): Promise<Spare> {
@@ -322,13 +331,19 @@ export class Wal {
 
   async #closeSegment(): Promise<void> {
     const open = this.#open;
+    if (open === null) return;
     this.#open = null;
-    await open?.file.close();
+    this.#segments.at(-1)!.usedBytes = this.#at.offset;
+    await open.file.close();
   }
 }
 
-function segmentOf(path: string, { firstIndex, salt, keyCheck }: SegmentHeader): Segment {
-  return { path, firstIndex, salt, keyCheck };
+function segmentOf(
+  path: string,
+  { firstIndex, salt, keyCheck }: SegmentHeader,
+  usedBytes: number,
+): Segment {
+  return { path, firstIndex, salt, keyCheck, usedBytes };
 }
 
 /**

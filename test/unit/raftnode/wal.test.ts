@@ -303,6 +303,24 @@ describe('raft log after a crash', () => {
     expect(disk.paths()).not.toContain(first);
   });
 
+  test('begins small segments as long as little is in them, however often it is opened', async () => {
+    const disk = new SimDisk();
+    const sizes = { segmentBytes: 4 * SEGMENT_BYTES };
+    const lengths = (wal: Wal): number[] =>
+      wal.segmentPaths.map((path) => disk.contents(path).length);
+    for (let life = 1; life <= 6; life++) {
+      disk.kill();
+      const { wal } = await Wal.open(optionsOn(disk, sizes));
+      await wal.append([entry(life)]);
+      expect(lengths(wal)).toEqual(Array(life).fill(SEGMENT_BYTES));
+    }
+    // What is written makes the next ones large.
+    disk.kill();
+    const { wal } = await Wal.open(optionsOn(disk, sizes));
+    for (let i = 7; i < 7 + 16; i++) await wal.append([entry(i, 1, 'z'.repeat(SEGMENT_BYTES / 4))]);
+    expect(lengths(wal).at(-1)).toBe(4 * SEGMENT_BYTES);
+  });
+
   test('loses no acknowledged entry whatever a crash does to unsynced data', async () => {
     for (let run = 1; run <= 150; run++) {
       const random = new SeededRandom(run);
