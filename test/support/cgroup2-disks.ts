@@ -121,7 +121,11 @@ export async function probeNfs(box: RuntimeBox): Promise<NfsReport> {
     tell: () => {},
   });
   await volumes.start();
-  const options = { type: 'nfs', device: ':/', o: 'addr=127.0.0.1,vers=4.2' };
+  const options = {
+    type: 'nfs',
+    device: ':/',
+    o: 'addr=127.0.0.1,vers=4.2,soft,timeo=100,retrans=3',
+  };
   const common = { labels: {}, driver: '', options };
   const { mountpoint } = await volumes.create({ name: 'far', ...common });
   await volumes.acquire('nfs', 'far', { ...common, options: {}, populateFrom: null });
