@@ -128,19 +128,23 @@ export async function probeNfs(box: RuntimeBox): Promise<NfsReport> {
   };
   const common = { labels: {}, driver: '', options };
   const { mountpoint } = await volumes.create({ name: 'far', ...common });
-  await volumes.acquire('nfs', 'far', { ...common, options: {}, populateFrom: null });
-  const bind = { type: 'bind', source: mountpoint, destination: '/far', options: ['rbind'] };
-  await box.output('nfs', 'echo by the container > /far/file; sync', (spec) => ({
-    ...spec,
-    mounts: [...spec.mounts, bind],
-  }));
   const mounts = (): string[] =>
     readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .filter((line) => line.includes(` ${mountpoint} `));
-  const type = / - (\S+) /.exec(mounts()[0] ?? '')?.[1] ?? '';
-  await box.runtime.remove('nfs');
-  await volumes.release('nfs');
+  const bind = { type: 'bind', source: mountpoint, destination: '/far', options: ['rbind'] };
+  let type = '';
+  try {
+    await volumes.acquire('nfs', 'far', { ...common, options: {}, populateFrom: null });
+    await box.output('nfs', 'echo by the container > /far/file; sync', (spec) => ({
+      ...spec,
+      mounts: [...spec.mounts, bind],
+    }));
+    type = / - (\S+) /.exec(mounts()[0] ?? '')?.[1] ?? '';
+  } finally {
+    if (box.runtime.get('nfs')) await box.runtime.destroy('nfs');
+    await volumes.release('nfs');
+  }
   return {
     type,
     written: readFileSync(join(exported, 'file'), 'utf8').trim(),
