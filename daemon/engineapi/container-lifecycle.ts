@@ -253,13 +253,20 @@ export function addContainerLifecycleRoutes(
   });
 }
 
+/** Of an update's body; the rest of what a container has cannot be updated, and is not looked at, as in Docker. */
+const UPDATED = [
+  ...['CpuShares', 'Memory', 'NanoCpus', 'CpuPeriod', 'CpuQuota', 'CpusetCpus', 'CpusetMems'],
+  ...['BlkioWeight', 'MemoryReservation', 'MemorySwap', 'MemorySwappiness', 'OomKillDisable'],
+  ...['PidsLimit'],
+];
+
 /** What an update says; fields that are empty say nothing. */
 function given(json: JsonReader, isRuleGiven: boolean): Readonly<Record<string, unknown>> {
+  const names = isRuleGiven ? [...UPDATED, 'RestartPolicy'] : UPDATED;
   return Object.fromEntries(
-    Object.entries(json.value).filter(([name, value]) => {
-      if (name.toLowerCase() === 'restartpolicy') return isRuleGiven;
-      return value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0);
-    }),
+    names
+      .map((name) => [name, json.raw(name)] as const)
+      .filter(([, value]) => value !== undefined && value !== null && value !== 0 && value !== ''),
   );
 }
 

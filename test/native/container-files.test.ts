@@ -102,3 +102,20 @@ describe('an archive that is copied into a container', () => {
     expect(readlinkSync(join(root, 'd'))).toBe('elsewhere');
   });
 });
+
+test('a name that is longer than any can be is of no file', () => {
+  const tree = new RootTree(root);
+  const long = `/${'x'.repeat(256)}`;
+  try {
+    for (const ask of [
+      () => tree.stat(long),
+      () => tree.stat(`${long}/a`),
+      () => tree.openDirectory(long),
+    ]) {
+      expect(ask).toThrow(expect.objectContaining({ code: 'not-found' }));
+    }
+    expect(() => tree.stat(`/${'x'.repeat(255)}`)).toThrow('no such file');
+  } finally {
+    tree.close();
+  }
+});

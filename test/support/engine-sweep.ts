@@ -10,11 +10,10 @@ export async function sweepCluster(socketPath: string): Promise<void> {
   }
 }
 
-/** Containers outside of services, networks and volumes of the node. Resolves with whether it has an image. */
+/** Containers, those of tasks that take their time to stop as well, networks and volumes of the node. Resolves with whether it has an image. */
 export async function sweepNode(socketPath: string): Promise<boolean> {
   const filters = (value: object): string => encodeURIComponent(JSON.stringify(value));
-  const plain = `/containers/json?all=1&filters=${filters({ 'is-task': ['false'] })}`;
-  for (const id of await ids(socketPath, plain)) {
+  for (const id of await ids(socketPath, '/containers/json?all=1')) {
     await remove(socketPath, `/containers/${id}?force=1&v=1`);
   }
   const own = `/networks?filters=${filters({ scope: ['local'] })}`;

@@ -31,6 +31,10 @@ import { type Owners, SAME_OWNERS } from './owners.ts';
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const READ_BYTES = 256 * 1024;
 const USTAR_NAME_BYTES_MAX = 4096;
+/** NAME_MAX of Linux. */
+const NAME_BYTES_MAX = 255;
+/** What the kernel says of a path at which nothing can be. */
+const LEADS_NOWHERE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
 
 export interface PathStat {
   readonly name: string;
@@ -71,6 +75,7 @@ export class RootTree {
   stat(path: string): PathStat {
     return this.#within(path, (directory, base) => {
       const place = base === '' ? pathOf(directory) : `${pathOf(directory)}/${base}`;
+      if (Buffer.byteLength(base) > NAME_BYTES_MAX) throw new NoSuchFile(path);
       const stats = base === '' ? fstatSync(directory) : lstatOrNull(place);
       if (stats === null) throw new NoSuchFile(path);
       const linkTarget = stats.isSymbolicLink() ? readlinkSync(place) : '';
@@ -150,8 +155,7 @@ export class RootTree {
       return openInRoot(this.fd, path, flags);
     } catch (err) {
       if (!(err instanceof NativeError)) throw err;
-      if (err.errno === 'ENOENT' || err.errno === 'ENOTDIR') throw new NoSuchFile(asked);
-      if (err.errno === 'ELOOP') throw new NoSuchFile(asked);
+      if (LEADS_NOWHERE.has(err.errno)) throw new NoSuchFile(asked);
       throw err;
     }
   }
@@ -186,7 +190,7 @@ function openChild(directory: number, name: string, path: string): number {
   try {
     return openSync(`${pathOf(directory)}/${name}`, O_PATH | O_NOFOLLOW);
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code === 'ENOENT') throw new NoSuchFile(path);
+    if (LEADS_NOWHERE.has((err as NodeJS.ErrnoException).code ?? '')) throw new NoSuchFile(path);
     throw err;
   }
 }

@@ -104,6 +104,16 @@ interface TaskParts {
   readonly gatewayLink: string;
 }
 
+/** Throws `conflict` when the processes of the container have ended meanwhile. */
+function openNamespace(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    throw new SkepError('conflict', `open ${path}: the container has ended`, { cause });
+  }
+}
+
 export class TaskNetwork {
   readonly taskId: TaskId;
   /** of a descriptor that is held: the namespace of a pid that ended may be another's by now */
@@ -145,7 +155,7 @@ export class TaskNetwork {
     legs: readonly TaskLeg[],
     parts: TaskParts,
   ): Promise<TaskNetwork> {
-    const fd = openSync(netnsPath, 'r');
+    const fd = openNamespace(netnsPath);
     let filter: NetlinkSocket | null = null;
     try {
       filter = await NetlinkSocket.open(pathOf(fd), NETLINK_NETFILTER);

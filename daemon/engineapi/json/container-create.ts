@@ -49,6 +49,9 @@ export interface CreateContext {
 }
 
 const NANOS_PER_SECOND = 1e9;
+/** HOST_NAME_MAX of Linux. */
+const HOSTNAME_BYTES_MAX = 64;
+const EXPOSED = /^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/i;
 
 export function definitionFromJson(body: unknown, context: CreateContext): ContainerDefinition {
   const config = new JsonReader(body);
@@ -68,7 +71,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
       labels: config.stringMap('Labels'),
       command: words(config, 'Entrypoint'),
       args: words(config, 'Cmd'),
-      hostname: config.string('Hostname'),
+      hostname: hostnameOf(config),
       domainname: config.string('Domainname'),
       env: config.strings('Env'),
       workdir: config.string('WorkingDir'),
@@ -115,7 +118,7 @@ export function definitionFromJson(body: unknown, context: CreateContext): Conta
     logDriver: logDriverOf(host.object('LogConfig'), context.logDriver),
     stdinOnce: config.boolean('StdinOnce'),
     consoleSize: config.boolean('Tty') ? consoleSizeFromJson(host) : null,
-    shown: { config: shownConfig(body), hostConfig: host.value },
+    shown: { config: { ...shownConfig(body), ...exposedOf(config) }, hostConfig: host.value },
   };
 }
 
@@ -273,6 +276,26 @@ function portsOf(config: JsonReader, host: JsonReader, context: CreateContext) {
     return !taken.has(`${targetPort}/${protocol}`);
   });
   return [...wishes, ...further.map(anyPort)];
+}
+
+/** Throws `invalid-argument` for what the kernel takes for no name of a host. */
+function hostnameOf(config: JsonReader): string {
+  const name = config.string('Hostname');
+  if (Buffer.byteLength(name) <= HOSTNAME_BYTES_MAX) return name;
+  const words = `invalid hostname: it is longer than ${HOSTNAME_BYTES_MAX} bytes`;
+  throw new SkepError('invalid-argument', words);
+}
+
+/** As it is shown: a set. Throws `invalid-argument` for what is no port, also where none is published. */
+function exposedOf(config: JsonReader): JsonObject {
+  const ports = config.object('ExposedPorts');
+  for (const key of ports.names) {
+    ports.object(key); // refuses what is none
+    if (EXPOSED.test(key)) continue;
+    throw new SkepError('invalid-argument', `invalid port specification: "${key}"`);
+  }
+  if (ports.names.length === 0) return {};
+  return { ExposedPorts: Object.fromEntries(ports.names.map((key) => [key, {}])) };
 }
 
 /** Without what lies beside it in the same document. */

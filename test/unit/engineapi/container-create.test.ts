@@ -286,6 +286,25 @@ describe('a container as docker run sends it', () => {
   });
 
   test.each<[object, string]>([
+    [{ Hostname: 'h'.repeat(65) }, 'invalid hostname: it is longer than 64 bytes'],
+    [{ ExposedPorts: { Hosts: {} } }, 'invalid port specification: "Hosts"'],
+    [{ ExposedPorts: { '80/tcp': 5 } }, 'ExposedPorts.80/tcp'],
+    [{ ExposedPorts: ['80/tcp'] }, 'ExposedPorts'],
+  ])('of a container with %j can never be: %s', (config, words) => {
+    const ask = (): unknown => definition({ NetworkMode: 'none' }, config);
+    expect(ask).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+    expect(ask).toThrow(words);
+  });
+
+  test('shows exposed ports as the set that they are', () => {
+    const { shown } = definition(
+      {},
+      { Hostname: 'h'.repeat(64), ExposedPorts: { '80/tcp': { a: 1 } } },
+    );
+    expect(shown.config['ExposedPorts']).toEqual({ '80/tcp': {} });
+  });
+
+  test.each<[object, string]>([
     [{ DeviceRequests: [{ Options: { a: 'b' } }] }, 'HostConfig.DeviceRequests[0].Options'],
     [{ LogConfig: { Type: 'splunk' } }, 'log driver "splunk"'],
     [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],

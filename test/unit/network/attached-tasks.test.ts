@@ -199,3 +199,11 @@ describe('attached tasks', () => {
     expect(replugged).toEqual(['link']);
   });
 });
+
+test('a container that ended before its network was opened is told of as that', async () => {
+  const opened = TaskNetwork.open(ID, '/proc/0/ns/net', [], {
+    random: new SeededRandom(1),
+    answer: async () => null as never,
+  });
+  await expect(opened).rejects.toMatchObject({ code: 'conflict' });
+});
