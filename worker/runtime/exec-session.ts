@@ -33,7 +33,7 @@ export class CommandError extends SkepError {
     const isCommand = failure.syscall === 'execve';
     const words = failureWords(failure.errno, failure.syscall, errorDetail(failure));
     const all = [action, words, further].filter((part) => part !== '').join(': ');
-    super(isCommand ? 'invalid-argument' : 'internal', all, { cause: failure });
+    super(isCommand ? 'invalid-argument' : codeOf(failure), all, { cause: failure });
     this.exitCode = failureExitCode(failure.errno, failure.syscall);
     this.errno = failure.errno;
     this.#action = action;
@@ -44,6 +44,11 @@ export class CommandError extends SkepError {
   because(further: string): CommandError {
     return new CommandError(this.#action, this.#failure, further);
   }
+}
+
+/** A process that was killed before it had its command reads no more of what it is told. */
+function codeOf({ errno }: NativeError): 'conflict' | 'internal' {
+  return errno === 'EPIPE' ? 'conflict' : 'internal';
 }
 
 export interface ExecSession {
