@@ -20,7 +20,7 @@ import { NEWEST_MINOR } from './json/api-versions.ts';
 import { closeLingering } from './lingering-close.ts';
 import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
 import { STREAMS_MAX, StreamPlaces } from './stream-places.ts';
-import { probeSilent, VANISHED_CHECK_PERIOD_MS } from './vanished-clients.ts';
+import { probe, silentAmong, VANISHED_CHECK_PERIOD_MS } from './vanished-clients.ts';
 
 /** The newest API that is served, and the oldest: the range of Docker 28.2. 1.24 is the first with services. */
 export const API_VERSION_MAX = `1.${NEWEST_MINOR}`;
@@ -102,7 +102,10 @@ export class EngineServer implements Routes {
     const { clock } = options;
     this.#checks = [
       clock.setPeriodic(STALL_CHECK_PERIOD_MS, () => this.#cutStalled()),
-      clock.setPeriodic(VANISHED_CHECK_PERIOD_MS, () => probeSilent(this.#served)),
+      clock.setPeriodic(VANISHED_CHECK_PERIOD_MS, () => {
+        probe(silentAmong(this.#served));
+        probe(this.#handshakes);
+      }),
     ];
   }
 
@@ -163,7 +166,10 @@ export class EngineServer implements Routes {
       void this.#answer(request, response, { socket, head }); // #answer never rejects
     });
     const isTls = server instanceof TlsServer;
-    server.on('connection', (socket) => hold(isTls ? this.#handshakes : this.#room(), socket));
+    server.on('connection', (socket) => {
+      hold(isTls ? this.#handshakes : this.#room(), socket);
+      if (isTls) socket.on('error', () => socket.destroy());
+    });
     server.on('secureConnection', (socket) => hold(this.#room(), socket));
     server.on('tlsClientError', (err) => this.#options.log.debug({ err }, 'connection refused'));
     server.maxConnections = CONNECTIONS_HELD_MAX;

@@ -4,18 +4,26 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 
 export const VANISHED_CHECK_PERIOD_MS = 5_000;
 
+/** Those from which nothing comes. Of connections by TLS the ones below are to be looked at. */
+export function silentAmong(connections: Iterable<Duplex>): Duplex[] {
+  return [...connections].filter(
+    (it) => !(it instanceof TLSSocket) && (it.readableEnded || it.isPaused()),
+  );
+}
+
 /**
- * Writes nothing to those from which nothing comes. At the end of a unix socket whose other end is closed that fails (Linux,
- * `unix_stream_sendmsg`), not where it has ended its input alone; by TCP it fails once the kernel has had no answer to its own
- * probes, for which the listener is to have `keepAlive`. A connection that fails so is destroyed by whoever holds it.
+ * Writes nothing to them. At the end of a unix socket whose other end is closed that fails (Linux, `unix_stream_sendmsg`), not
+ * where it has ended its input alone; by TCP it fails once the kernel's own probes were answered so, for which the
+ * listener is to have `keepAlive`: a minute after the client's end, until when its kernel answers for it. A connection that
+ * fails so is destroyed by whoever holds it.
  */
-export function probeSilent(connections: Iterable<Duplex>): void {
+export function probe(connections: Iterable<Duplex>): void {
   for (const connection of connections) {
-    if (!(connection instanceof Socket) || !connection.writable) continue;
-    const isSilent = connection.readableEnded || connection.isPaused();
-    if (isSilent && connection.writableLength === 0) connection.write('');
+    const isSocket = connection instanceof Socket;
+    if (isSocket && connection.writable && connection.writableLength === 0) connection.write('');
   }
 }

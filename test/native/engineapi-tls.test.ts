@@ -6,14 +6,15 @@ import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { EngineClient } from '../../cli/client/engine-client.ts';
-import { SystemClock } from '../../common/base/clock.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import type { ApiSecurity } from '../../daemon/api-hosts.ts';
 import { listenAt } from '../../daemon/api-listeners.ts';
 import { RAW_TYPE } from '../../daemon/engineapi/frames.ts';
 import { EngineServer } from '../../daemon/engineapi/server.ts';
 import { STREAMS_MAX } from '../../daemon/engineapi/stream-places.ts';
+import { VANISHED_CHECK_PERIOD_MS } from '../../daemon/engineapi/vanished-clients.ts';
 import { type CertificateFolder, makeCertificates } from '../support/certificates.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { freePort } from '../support/free-port.ts';
 
 let dir: string;
@@ -21,6 +22,7 @@ let daemon: CertificateFolder;
 let client: CertificateFolder;
 let stranger: CertificateFolder;
 let server: EngineServer;
+let clock: FakeClock;
 let port: number;
 let sockets: Socket[];
 
@@ -36,7 +38,8 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 beforeEach(async () => {
   sockets = [];
   port = await freePort();
-  server = new EngineServer({ log: silentLogger, clock: new SystemClock(), headers: () => ({}) });
+  clock = new FakeClock();
+  server = new EngineServer({ log: silentLogger, clock, headers: () => ({}) });
   server.add('GET', '/info', (context) => context.send(200, { Name: 'here' }));
   server.add('POST', '/exec/:id/start', async (context) => {
     await context.json();
@@ -135,6 +138,7 @@ describe('with --tlsverify', () => {
       text += String(chunk);
     });
     await new Promise((resolve) => socket.once('data', resolve));
+    await clock.advance(VANISHED_CHECK_PERIOD_MS); // whether it is there is asked below its records
     socket.end('input');
     await new Promise((resolve) => socket.once('end', resolve));
     expect(text).toMatch(/^HTTP\/1\.1 101 UPGRADED\r\n/);

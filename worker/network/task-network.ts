@@ -3,6 +3,7 @@
  * how to program them; which networks, backends and names there are is told by the manager.
  */
 import { closeSync, openSync } from 'node:fs';
+import { SkepError } from '../../common/base/errors.ts';
 import { address6Of, interface6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
 import { sysctlsFor } from '../../common/model/endpoint-options.ts';

@@ -204,6 +204,7 @@ test('a container that ended before its network was opened is told of as that', 
   const opened = TaskNetwork.open(ID, '/proc/0/ns/net', [], {
     random: new SeededRandom(1),
     answer: async () => null as never,
+    gatewayLink: 'eth0',
   });
   await expect(opened).rejects.toMatchObject({ code: 'conflict' });
 });
