@@ -92,6 +92,9 @@ export function addContainerFileRoutes(
 function requirePath(context: RequestContext): string {
   const path = context.text('path');
   if (!path) throw new SkepError('invalid-argument', "bad parameter: 'path' cannot be empty");
+  if (path.includes('\0')) {
+    throw new SkepError('invalid-argument', "bad parameter: 'path' cannot have a null byte");
+  }
   return posix.isAbsolute(path) ? path : `/${path}`;
 }
 

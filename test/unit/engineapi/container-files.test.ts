@@ -216,3 +216,18 @@ test('a file of the year 1970 is not shown as one without a time', () => {
     mtime: '1970-01-01T00:00:00.000Z',
   });
 });
+
+test.each(['', 'a\0b'])('a path like %j is refused, whoever asks', async (path) => {
+  const handlers = new Map<string, (context: RequestContext) => unknown>();
+  const routes = {
+    add: (method: string, at: string, handler: (context: RequestContext) => unknown) => {
+      handlers.set(`${method} ${at}`, handler);
+    },
+  } as unknown as Routes;
+  addContainerFileRoutes(routes, { containers: {} as ContainerView, clock: new FakeClock() });
+  for (const method of ['HEAD', 'GET', 'PUT']) {
+    const ask = handlers.get(`${method} /containers/:id/archive`)!;
+    const context = { text: () => path } as unknown as RequestContext;
+    await expect(async () => ask(context)).rejects.toMatchObject({ code: 'invalid-argument' });
+  }
+});
