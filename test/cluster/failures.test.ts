@@ -185,7 +185,7 @@ describe.skipIf(!clusterTestsCanRun)('failures in a cluster of 3 managers and 2 
     expect(before!.node).toBe(lost);
     await availability('active');
     const addressOf = (task: TaskRow): Promise<string> => {
-      const format = '{{.NetworkSettings.Networks.own.IPAddress}}';
+      const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
       const args = ['container', 'inspect', '-f', format, `${task.name}.${task.id}`];
       return cluster.skep(args, { host: task.node });
     };
