@@ -32,13 +32,13 @@ export class OverlayUpkeep {
     this.#options = options;
   }
 
-  /** The network's namespace here, made unless it is there. Its network is in the tables. */
+  /** The network's namespace here, made unless it is there. Throws `not-found` when it went from the tables meanwhile. */
   async ensure(id: NetworkId): Promise<OverlayNetwork> {
     const { tables, overlays } = this.#options;
     const existing = overlays.all.get(id);
     if (existing) return existing;
     const table = tables.networks.get(id);
-    if (!table) throw new SkepError('internal', `create overlay ${id}: it is not in the tables`);
+    if (!table) throw new SkepError('not-found', `network ${id} was removed`);
     if (table.network?.encrypted) await this.#ensureEncrypted(table.network);
     const { network } = table;
     const mtu = network ? await this.#mtuOf(network) : 0;

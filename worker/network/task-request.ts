@@ -48,7 +48,7 @@ export function linkOf({ links, options, attachments }: NamedLinks, at: number):
 /** A seat that the managers gave no address: the node makes its link, and gives one. */
 export const isMadeHere = ({ addresses }: NetworkAttachment): boolean => addresses.length === 0;
 
-/** What the task is to have in networks that this node makes. Throws `internal` for one that is not in the tables. */
+/** What the task is to have in networks that this node makes. Throws `not-found` for one that is not in the tables. */
 export function madeWishes(tables: ClusterTables, request: TaskNetworkRequest): MadeWish[] {
   const ids = request.attachments.map(({ networkId }) => networkId);
   const isWayOut = !hasGateway(tables, ids);
@@ -56,7 +56,7 @@ export function madeWishes(tables: ClusterTables, request: TaskNetworkRequest): 
     if (!isMadeHere(attachment)) return [];
     const network = tables.networks.get(attachment.networkId)?.network;
     if (network) return [{ network, link: linkOf(request, at), isWayOut }];
-    throw new SkepError('internal', `network ${attachment.networkId} is not in the tables`);
+    throw new SkepError('not-found', `network ${attachment.networkId} was removed`);
   });
 }
 
