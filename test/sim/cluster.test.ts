@@ -24,10 +24,11 @@ describe('one seed of a cluster', LIMIT, () => {
   test('has one trace, byte for byte, also in another process and after other runs', async () => {
     const worker = new SimWorker('cluster');
     try {
-      for (const seed of [10_012, 10_014]) {
+      for (const seed of [10_012, 10_013]) {
         const here = await runClusterSeed(seed, TRACE_LINES);
         const again = await runClusterSeed(seed, TRACE_LINES);
         const there = await worker.run(seed, TRACE_LINES);
+        expect(here.violation).toBeNull();
         expect(here.traceLines).toBeGreaterThan(400);
         expect([again.traceHash, there.traceHash]).toEqual([here.traceHash, here.traceHash]);
       }
