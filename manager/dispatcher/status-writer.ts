@@ -11,6 +11,7 @@ import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { MAX_CHANGES_PER_TRANSACTION, type Store, type WriteTx } from '../store/types.ts';
+import { standingAddresses } from './reported-addresses.ts';
 
 /** How long statuses wait for others to share their transaction (Swarm: 100 ms). */
 const BATCH_DELAY = { minMs: 10, maxMs: 50 };
@@ -150,7 +151,8 @@ function stopping(): SkepError {
 
 /**
  * A report of a deleted task, or of another node's task, or of the past, changes nothing. Nor does another
- * end than the one that is stored: after a loss of power an agent may have forgotten how its task ended.
+ * end than the one that is stored: after a loss of power an agent may have forgotten how its task ended. Of addresses
+ * only those are stored that the node may give.
  */
 function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
   const task = tx.get('task', waiting.taskId);
@@ -158,8 +160,10 @@ function applyStatus(tx: WriteTx, waiting: Waiting, nowMs: number): void {
   const { state } = task.status;
   if (isBefore(waiting.status.state, state)) return;
   if (isTerminal(state) && waiting.status.state !== state) return;
-  if (sameStatus(task.status, waiting.status)) return;
-  tx.update('task', taskWith(task, { status: { ...waiting.status, appliedAtMs: nowMs } }));
+  const localAddresses = standingAddresses(tx, task, waiting.status.localAddresses);
+  const status = { ...waiting.status, localAddresses, appliedAtMs: nowMs };
+  if (sameStatus(task.status, status)) return;
+  tx.update('task', taskWith(task, { status }));
 }
 
 function sameStatus(a: TaskStatus, b: TaskStatus): boolean {

@@ -2,6 +2,7 @@
  * What the cluster told this node about networks, indexed for programming. Pure: a function of the
  * assignment changes applied so far; each `apply` says what must be looked at again.
  */
+import { isIPv4 } from 'node:net';
 import type {
   AssignedEndpoint,
   AssignedNetwork,
@@ -203,7 +204,8 @@ export class ClusterTables {
         touched.networks.add(change.item.id);
         break;
       case 'endpoint':
-        this.#setEndpoint(change.item, key, touched);
+        // A worker may have said it: what is programmed by this must not fail for all others.
+        if (isIPv4(change.item.address)) this.#setEndpoint(change.item, key, touched);
         break;
       case 'serviceEntry': {
         const table = this.#table(change.item.networkId);

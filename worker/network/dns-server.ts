@@ -6,7 +6,7 @@ import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { bindInNetns, closeFd } from '../../native/ffi/net/sockets.ts';
 import { DnsFrames, frameOf } from './dns-asker.ts';
-import { isQuery } from './dns-message.ts';
+import { emptyAnswer, isQuery, RCODE, readQuestion } from './dns-message.ts';
 import { RESOLVER_ADDRESS } from './name-files.ts';
 
 const DNS_PORT = 53;
@@ -14,7 +14,7 @@ const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS_MAX = 64;
 
 /**
- * The response to what `isQuery`; null = none is sent. Must not reject.
+ * The response to what `isQuery`; null = none is sent. Of a failure the client is told as one of the server.
  * @param nsPath namespace of who asks
  */
 export type AnswerQuery = (
@@ -115,15 +115,20 @@ export class DnsServer {
     });
   }
 
-  /** What is no query has no answer. Never rejects, as `#answer` does not. */
+  /** What is no query has no answer; of what cannot be answered the client is told so. Never rejects. */
   async #reply(
     query: Buffer,
     transport: 'udp' | 'tcp',
     send: (response: Buffer) => void,
   ): Promise<void> {
     if (!isQuery(query)) return;
-    const answer = this.#answer(query, transport, this.#nsPath);
-    const response = answer instanceof Promise ? await answer : answer;
+    let response: Buffer | null;
+    try {
+      const answer = this.#answer(query, transport, this.#nsPath);
+      response = answer instanceof Promise ? await answer : answer;
+    } catch {
+      response = emptyAnswer(query, readQuestion(query), RCODE.serverFailure);
+    }
     if (response) send(response);
   }
 }

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import type { NodeId, TaskId } from '../../../common/model/ids.ts';
-import type { Task, TaskStatus } from '../../../common/model/task.ts';
+import type { Network } from '../../../common/model/network.ts';
+import type { LocalAddress, Task, TaskStatus } from '../../../common/model/task.ts';
 import type { TaskState } from '../../../common/model/task-state.ts';
 import { isTransient, StatusWriter } from '../../../manager/dispatcher/status-writer.ts';
-import { aTask, aTaskStatus, idOf } from '../../support/builders.ts';
+import { aNetwork, aNetworkSpec, aTask, aTaskStatus, idOf } from '../../support/builders.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { makeStore, type TestStore } from '../../support/store.ts';
 
@@ -135,6 +136,70 @@ describe('the status writer', () => {
       expect(stateOf()).toBe('running');
     },
   );
+
+  describe('of addresses that a node says it gave', () => {
+    const bridge = aNetwork({
+      spec: aNetworkSpec({
+        driver: 'bridge',
+        ipam: {
+          ...{ driver: 'default', options: {} },
+          configs: [{ subnet: '192.168.7.0/24', gateway: '', range: '', reserved: {} }],
+        },
+      }),
+    });
+    const macvlan = aNetwork({ spec: aNetworkSpec({ driver: 'macvlan', configFrom: 'conf' }) });
+    const overlay = aNetwork();
+    const other = aNetwork({ spec: aNetworkSpec({ driver: 'bridge' }) });
+    const good = { networkId: macvlan.id, address: '172.31.0.9/16' };
+
+    async function storedOf(
+      reported: readonly (readonly [Network, string])[],
+    ): Promise<readonly LocalAddress[]> {
+      await store.create('network', bridge, macvlan, overlay, other);
+      const networks = [bridge, macvlan, overlay].map(({ id }) => {
+        return { networkId: id, addresses: id === overlay.id ? ['10.0.1.5/24'] : [], aliases: [] };
+      });
+      const assigned = status('assigned');
+      const [task] = await store.create('task', aTask({ nodeId, networks, status: assigned }));
+      const localAddresses = [
+        ...reported.map(([{ id }, address]) => ({ networkId: id, address })),
+        good,
+      ];
+      const updates = [{ taskId: task!.id, status: status('running', { localAddresses }) }];
+      const written = writer.write(nodeId, updates);
+      await store.clock.advance(10);
+      await written;
+      expect(stateOf(task!.id)).toBe('running');
+      return store.get('task', task!.id).status.localAddresses;
+    }
+
+    test('those of its own networks are stored, each once', async () => {
+      expect(
+        await storedOf([
+          [bridge, '192.168.7.9/24'],
+          [bridge, '192.168.7.10/24'],
+        ]),
+      ).toEqual([{ networkId: bridge.id, address: '192.168.7.9/24' }, good]);
+    });
+
+    test.each([
+      ['no address', bridge, 'x'],
+      ['nothing', macvlan, ''],
+      ['without a prefix', macvlan, '172.31.0.8'],
+      ['with too long a prefix', macvlan, '172.31.0.8/33'],
+      ['with more behind it', macvlan, '172.31.0.8/16/1'],
+      ['of IPv6', macvlan, 'fd00::8/64'],
+      ['outside of the subnet', bridge, '192.168.8.9/24'],
+      ['that of the gateway', bridge, '192.168.7.1/24'],
+      ['in an overlay', overlay, '10.0.1.6/24'],
+      ['in a network that the task is not in', other, '192.168.9.9/24'],
+    ] as const)(
+      'what is %s is left out, and the rest of the report stands',
+      async (_, of, address) => {
+        expect(await storedOf([[of, address]])).toEqual([good]);
+      },
+    );
+  });
 
   test('a status that is stored already is acknowledged without a write', async () => {
     const first = report('running');

@@ -73,6 +73,21 @@ describe('cluster tables', () => {
     expect(lookupAddress(tables, client, '10.0.2.11')).toEqual([]);
   });
 
+  test.each(['x', '', '10.0.1', '10.0.1.300', 'fd00::5'])(
+    'an endpoint at %j, which is no address, is passed over, also when it had one before and when it goes',
+    (address) => {
+      const wrong = { ...WEB1, address };
+      const touched = tables.apply([set('endpoint', wrong)], false);
+      expect([...(touched.gone.get(FRONT.id) ?? [])]).toEqual(['10.0.1.11']);
+      expect([...tables.networks.get(FRONT.id)!.seats()].map(([it]) => it)).not.toContain(address);
+      expect(webBackends()).toEqual(['10.0.1.12']);
+      expect(lookupName(tables, client, 'tasks.web')).toEqual(['10.0.1.12']);
+      expect(tables.apply([remove('endpoint', wrong)], false).gone.size).toBe(0);
+      tables.apply([set('endpoint', WEB1)], false);
+      expect(webBackends()).toEqual(['10.0.1.12', '10.0.1.11']);
+    },
+  );
+
   test('an endpoint that stops serving leaves names and backends but keeps its seat', () => {
     const touched = tables.apply([set('endpoint', { ...WEB1, serving: false })], false);
     expect(webBackends()).toEqual(['10.0.1.12']);
