@@ -63,7 +63,7 @@ export function addressProblem(
     const subnets = own.map(({ subnet }) => subnet).join(', ');
     return `network ${name}: address ${address} is not in its subnet ${subnets}`;
   }
-  const withheld = withheldAddresses(home).find((one) => one.address === numberOf(address));
+  const withheld = withheldAddresses(home).find((one) => one.address === ipv4NumberOf(address));
   return withheld ? `network ${name}: address ${address} is ${withheld.what}` : null;
 }
 
@@ -85,20 +85,20 @@ export function withheldAddresses({
 }: AddressedSubnet): readonly WithheldAddress[] {
   const [start = '', prefix = ''] = subnet.split('/');
   const size = 2 ** (32 - Number(prefix));
-  const base = Math.floor(numberOf(start) / size) * size;
+  const base = Math.floor(ipv4NumberOf(start) / size) * size;
   return [
-    { address: gateway === '' ? base + 1 : numberOf(gateway), what: 'its gateway' },
+    { address: gateway === '' ? base + 1 : ipv4NumberOf(gateway), what: 'its gateway' },
     { address: base, what: 'that of the network itself' },
     { address: base + size - 1, what: 'its broadcast address' },
     ...Object.entries(reserved).map(([name, address]) => ({
-      address: numberOf(address),
+      address: ipv4NumberOf(address),
       what: `reserved (${name})`,
     })),
   ];
 }
 
-/** NaN of what is no IPv4 address. */
-function numberOf(address: string): number {
+/** 0..2^32-1; NaN of what is no IPv4 address */
+export function ipv4NumberOf(address: string): number {
   if (!isIPv4(address)) return Number.NaN;
   return address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
 }

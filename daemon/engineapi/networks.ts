@@ -3,7 +3,6 @@ import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { isOverlay, type Network } from '../../common/model/network.ts';
 import { isAttachedTo } from '../../common/model/node.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
-import { checkLocalSpec } from '../../worker/network/local-network.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { ENABLE_IPV4_SINCE } from './json/api-versions.ts';
@@ -92,8 +91,6 @@ export function addNetworkRoutes(
     if (parts.worker.localNetworks.list().some((network) => network.spec.name === name)) {
       throw new SkepError('name-conflict', `network with name ${name} already exists`);
     }
-    // What is to be configured alike on each node is told here what no node can do.
-    if (spec.driver === 'bridge' && spec.configFrom === '') checkLocalSpec(spec);
     const network = await controlOf(parts).createNetwork(spec, context.signal);
     context.send(201, { Id: network.id, Warning: '' });
   });

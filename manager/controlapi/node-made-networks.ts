@@ -1,6 +1,7 @@
 /** Networks of the cluster whose links each node makes itself: what they must obey, and services in them. */
 import { configNetworkProblem, operatorFieldsProblem } from '../../common/model/config-networks.ts';
 import { isOverlay, type NetworkSpec, NODE_DRIVERS } from '../../common/model/network.ts';
+import { checkConfiguration, refuseWayOutOptions } from '../../common/model/node-network.ts';
 import type { ServiceSpec } from '../../common/model/service.ts';
 import { invalid, notDone } from './refusal.ts';
 
@@ -21,7 +22,12 @@ export function checkNodeMadeSpec(spec: NetworkSpec): void {
       `Attachable: swarm networks of driver ${driver} with containers beside tasks are`,
     );
   }
-  if (driver === 'bridge') return;
+  if (driver === 'bridge') {
+    // What is to be alike on each node is told here of what no node can do.
+    if (configFrom === '') checkConfiguration(spec);
+    refuseWayOutOptions(spec);
+    return;
+  }
   if (spec.internal) throw notDone(`Internal: networks of driver ${driver} without a way out are`);
   if (configFrom !== '') return;
   throw invalid(

@@ -7,8 +7,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
+import type { ConfigByName } from '../../worker/network/config-network.ts';
 import { Ipv4Forwarding } from '../../worker/network/ipv4-forwarding.ts';
 import { NodeMadeNetworks } from '../../worker/network/node-made-networks.ts';
+import { aNetworkSpec } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { network } from '../support/network-scene.ts';
 
@@ -52,12 +54,12 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     rmSync(dir, { recursive: true, force: true });
   });
 
-  async function daemon(): Promise<NodeMadeNetworks> {
+  async function daemon(config: ConfigByName = () => null): Promise<NodeMadeNetworks> {
     const made = new NodeMadeNetworks({
       ...{ clock: new FakeClock(), random: new SystemRandom(), log: silentLogger },
       dir: join(dir, 'made'),
       forwarding: new Ipv4Forwarding(join(dir, 'ip_forward')),
-      own: { config: () => null, subnets: [] },
+      own: { config, subnets: [] },
     });
     daemons.push(made);
     await made.start();
@@ -129,6 +131,18 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     const after = await daemon();
     expect(after.addressesOf(TASK_A)).toEqual([]);
     expect(addressIn(after, TASK_B)).toBe(addressIn(before, TASK_B));
+  });
+
+  test('options that do nothing in a network of the cluster are refused of a configuration, too', async () => {
+    const driverOptions = { 'com.docker.network.bridge.host_binding_ipv4': '127.0.0.1' };
+    const spec = aNetworkSpec({ name: 'conf', driver: 'bridge', driverOptions, configOnly: true });
+    const made = await daemon(() => ({ id: 'conf', createdAtMs: 0, spec, ipam: null }));
+    const from = { ...near(), local: { driverOptions: {}, configFrom: 'conf', ipam: [] } };
+    const wishes = [{ network: from, link: 'eth0', isWayOut: false }];
+    await expect(made.attach(TASK_A, A, wishes)).rejects.toThrow(
+      'host_binding_ipv4" is not supported in networks of the cluster',
+    );
+    expect(records()).toEqual([]);
   });
 
   test('a task that cannot have its place leaves nothing behind', async () => {

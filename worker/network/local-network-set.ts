@@ -6,6 +6,7 @@ import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
 import type { IpamConfig, NetworkSpec } from '../../common/model/network.ts';
+import { checkConfiguration } from '../../common/model/node-network.ts';
 import { macOf, type Prefix, parsePrefix } from '../../native/ffi/net/address.ts';
 import {
   type AddressInfo,
@@ -19,7 +20,6 @@ import { findLink, listLinks, removeLink } from './legs.ts';
 import { checkRoutes, choosePool } from './local-addresses.ts';
 import { makeBridge, routesOf } from './local-links.ts';
 import {
-  checkConfiguration,
   deviceOf,
   GATEWAY_NETWORK_ID,
   isBuiltIn,

@@ -12,11 +12,11 @@ import {
   type NetworkSpec,
   NODE_DRIVERS,
 } from '../../common/model/network.ts';
+import { BRIDGE_OPTION, checkConfiguration, checkPools } from '../../common/model/node-network.ts';
 import {
   ipv4Number,
   ipv4Text,
   networkNumber,
-  overlap,
   type Prefix,
   parsePrefix,
 } from '../../native/ffi/net/address.ts';
@@ -26,18 +26,8 @@ import { LOCAL_NAMES, MADE_NAMES, type OwnNames } from './kernel-names.ts';
 /** The network `bridge`, which every node has. */
 export const DEFAULT_BRIDGE_ID = 'bridge';
 
-const BRIDGE_OPTION = 'com.docker.network.bridge.';
-const BRIDGE_OPTIONS = ['name', 'enable_icc', 'enable_ip_masquerade', 'host_binding_ipv4'];
 const PREDEFINED = ['bridge', 'host', 'none', 'default'];
-const LINK_NAME = /^[A-Za-z0-9_.-]{1,15}$/;
 const DEFAULT_MTU_BYTES = 1500;
-const MTU_MIN = 576;
-const MTU_MAX = 65_535;
-/** A gateway and a container, beside the two that mean the subnet itself. */
-const PREFIX_LENGTH_MAX = 30;
-
-const MACVLAN_MODES = ['bridge', 'private', 'vepa', 'passthru'];
-const IPVLAN_MODES = ['l2', 'l3', 'l3s'];
 /** What a node says it can do: those that networks are made with, and those of the two that every node has. */
 export const NETWORK_DRIVERS: readonly string[] = [
   ...NODE_DRIVERS,
@@ -172,106 +162,6 @@ export function checkLocalSpec(spec: NetworkSpec): void {
   if (spec.configOnly)
     checkPools(spec); // the rest is looked at with who takes it
   else if (spec.configFrom === '') checkConfiguration(spec);
-}
-
-/** As `checkLocalSpec`, of all that a network is made by: with what it takes from a configuration network. */
-export function checkConfiguration(spec: NetworkSpec): void {
-  if (spec.ingress) throw invalid('ingress network must be of driver overlay');
-  if (spec.ipv6) throw notDone(`EnableIPv6: networks of driver ${spec.driver} have IPv4 only`);
-  checkOptions(spec);
-  checkPools(spec);
-}
-
-function checkOptions({ driver, driverOptions, internal }: NetworkSpec): void {
-  const known =
-    driver === 'bridge'
-      ? BRIDGE_OPTIONS.map((name) => BRIDGE_OPTION + name)
-      : ['parent', 'mode', `${driver}_mode`];
-  for (const name of Object.keys(driverOptions)) {
-    if (name === MTU_OPTION || known.includes(name)) continue;
-    throw notDone(`driver option "${name}" is not supported: ${driver} knows ${known.join(', ')}`);
-  }
-  const mtu = driverOptions[MTU_OPTION];
-  if (mtu !== undefined && !(/^\d+$/.test(mtu) && +mtu >= MTU_MIN && +mtu <= MTU_MAX)) {
-    throw invalid(`driver option "${MTU_OPTION}": '${mtu}' is not in ${MTU_MIN}..${MTU_MAX}`);
-  }
-  if (driver === 'bridge') checkBridgeOptions(driverOptions);
-  else checkParent(driver, driverOptions, internal);
-}
-
-function checkBridgeOptions(options: NetworkSpec['driverOptions']): void {
-  const name = options[`${BRIDGE_OPTION}name`];
-  if (name !== undefined && (!LINK_NAME.test(name) || /^(skep|skg|skl|skm)/.test(name))) {
-    throw invalid(
-      `driver option "${BRIDGE_OPTION}name": '${name}' is no name for a bridge: up to 15 letters and digits, not beginning with skep, skg, skl or skm`,
-    );
-  }
-  for (const flag of ['enable_icc', 'enable_ip_masquerade']) {
-    const value = options[BRIDGE_OPTION + flag];
-    if (value === undefined || value === 'true' || value === 'false') continue;
-    throw invalid(`driver option "${BRIDGE_OPTION}${flag}": '${value}' is neither true nor false`);
-  }
-  const bind = options[`${BRIDGE_OPTION}host_binding_ipv4`];
-  if (bind !== undefined) ipv4Number(bind);
-}
-
-function checkParent(
-  driver: string,
-  options: NetworkSpec['driverOptions'],
-  internal: boolean,
-): void {
-  const parent = options['parent'] ?? '';
-  if (parent === '') {
-    throw invalid(`driver ${driver}: option "parent" must name a link of this host`);
-  }
-  if (!LINK_NAME.test(parent)) throw invalid(`driver ${driver}: parent '${parent}' is no link`);
-  if (internal) throw notDone(`driver ${driver}: internal networks are not supported`);
-  const modes = driver === 'macvlan' ? MACVLAN_MODES : IPVLAN_MODES;
-  const mode = options[`${driver}_mode`] ?? options['mode'];
-  if (mode === undefined || modes.includes(mode)) return;
-  throw invalid(`driver ${driver}: mode '${mode}' is not one of ${modes.join(', ')}`);
-}
-
-function checkPools({ ipam }: NetworkSpec): void {
-  if (ipam.driver !== '' && ipam.driver !== 'default') {
-    throw notDone(`IPAM driver "${ipam.driver}" is not supported: there is default`);
-  }
-  const [option] = Object.keys(ipam.options);
-  if (option !== undefined) throw notDone(`IPAM option "${option}" is not supported`);
-  if (ipam.configs.length > 1) throw notDone('ipam configuration: several subnets');
-  for (const config of ipam.configs) checkPool(config);
-}
-
-function checkPool({ subnet, range, gateway, reserved }: IpamConfig): void {
-  if (subnet === '') {
-    if (range === '' && gateway === '' && Object.keys(reserved).length === 0) return;
-    throw invalid('ipam configuration: a range, gateway or reserved address needs a subnet');
-  }
-  const whole = prefixOf(subnet, 'subnet');
-  if (whole.length > PREFIX_LENGTH_MAX || whole.length < 8) {
-    throw invalid(`ipam configuration: subnet ${subnet} is not between /8 and /30`);
-  }
-  if (range !== '') {
-    const part = prefixOf(range, 'range');
-    if (part.length < whole.length || !overlap(part, whole)) {
-      throw invalid(`ipam configuration: range ${range} is not contained in subnet ${subnet}`);
-    }
-  }
-  const addresses = gateway === '' ? [] : [['gateway', gateway] as const];
-  for (const [name, address] of [...addresses, ...Object.entries(reserved)]) {
-    if (isHostOf(whole, address)) continue;
-    throw invalid(`ipam configuration: ${name} ${address} is not contained in subnet ${subnet}`);
-  }
-}
-
-function prefixOf(cidr: string, what: string): Prefix {
-  if (cidr.includes(':')) throw notDone(`ipam configuration: IPv6 ${what} ${cidr}`);
-  try {
-    if (cidr.includes('/')) return parsePrefix(cidr);
-  } catch {
-    // told below, with the words for what it is
-  }
-  throw invalid(`ipam configuration: invalid ${what} ${cidr}: not in CIDR notation`);
 }
 
 /** An address inside, neither the subnet's own nor that of all in it. */

@@ -12,11 +12,12 @@ import { NodeSmallFiles } from '../../common/base/small-files.ts';
 import type { AssignedNetwork, AssignmentChange } from '../../common/model/assignment.ts';
 import { asId, type NetworkId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import { joinsNodes, type NetworkSpec } from '../../common/model/network.ts';
+import { refuseWayOutOptions } from '../../common/model/node-network.ts';
 import type { LocalAddress } from '../../common/model/task.ts';
 import type { ClusterTables } from './cluster-tables.ts';
 import type { ConfigByName } from './config-network.ts';
 import type { Ipv4Forwarding } from './ipv4-forwarding.ts';
-import { OF_THE_CLUSTER } from './local-network.ts';
+import { type LocalNetwork, OF_THE_CLUSTER } from './local-network.ts';
 import { LocalNetworkStore } from './local-network-store.ts';
 import { LocalNetworks, type RunningPlace } from './local-networks.ts';
 import type { LocalSeat } from './local-plan.ts';
@@ -70,7 +71,7 @@ export class NodeMadeNetworks {
       ...{ forwarding, clock, random, log, kind: OF_THE_CLUSTER },
       store: new LocalNetworkStore(join(dir, 'networks'), log),
       ports: new LocalPorts(random, log), // ports of tasks are held elsewhere
-      others: { configOf: (name) => own.config(name), otherSubnets: () => own.subnets },
+      others: { configOf: (name) => configIn(own, name), otherSubnets: () => own.subnets },
     });
   }
 
@@ -202,6 +203,13 @@ export class NodeMadeNetworks {
   #fileOf(taskId: TaskId): string {
     return join(this.#placesDir, taskId);
   }
+}
+
+/** Throws `unimplemented` for one with options that do nothing here. */
+function configIn(own: OwnNetworks, name: string): LocalNetwork | null {
+  const config = own.config(name);
+  if (config) refuseWayOutOptions(config.spec);
+  return config;
 }
 
 /** null = there is none any more */

@@ -18,6 +18,10 @@ beforeEach(async () => {
 
 const macvlan = (overrides: Partial<NetworkSpec> = {}): NetworkSpec =>
   aNetworkSpec({ driver: 'macvlan', configFrom: 'conf', ...overrides });
+const bridge = (overrides: Partial<NetworkSpec> = {}): NetworkSpec =>
+  aNetworkSpec({ driver: 'bridge', ...overrides });
+/** what it is, the network, code and words of the refusal */
+type RefusedNetwork = [string, NetworkSpec, string, string];
 const ipam = {
   driver: 'default',
   options: {},
@@ -38,7 +42,7 @@ describe('networks of the cluster that each node makes itself', () => {
 
   const denied = 'permission-denied';
   const configured = 'user specified configurations are not supported';
-  test.each<[string, NetworkSpec, string, string]>([
+  test.each<RefusedNetwork>([
     ['a driver that nodes have not', macvlan({ driver: 'weave' }), 'unimplemented', '"weave"'],
     [
       'macvlan without a configuration',
@@ -70,6 +74,29 @@ describe('networks of the cluster that each node makes itself', () => {
     ],
     ['ingress', macvlan({ ingress: true }), 'unimplemented', 'ingress networks of driver macvlan'],
     ['attachable', macvlan({ attachable: true }), 'unimplemented', 'Attachable'],
+    ['bridge with IPv6', bridge({ ipv6: true }), 'unimplemented', 'EnableIPv6'],
+    [
+      'bridge with an option that is none',
+      bridge({ driverOptions: { colour: 'red' } }),
+      'unimplemented',
+      'driver option "colour"',
+    ],
+    [
+      'bridge in a subnet without room',
+      bridge({ ipam: { ...ipam, configs: [{ ...ipam.configs[0]!, subnet: '10.1.0.0/31' }] } }),
+      'invalid-argument',
+      '10.1.0.0/31 is not between /8 and /30',
+    ],
+    ...['enable_ip_masquerade', 'host_binding_ipv4'].map((option): RefusedNetwork => {
+      const name = `com.docker.network.bridge.${option}`;
+      const value = option === 'host_binding_ipv4' ? '127.0.0.1' : 'true';
+      return [
+        `bridge with ${option}`,
+        bridge({ driverOptions: { [name]: value } }),
+        'unimplemented',
+        `driver option "${name}" is not supported in networks of the cluster`,
+      ];
+    }),
     ['macvlan without a way out', macvlan({ internal: true }), 'unimplemented', 'Internal'],
   ])('%s is refused', async (_, spec, code, words) => {
     await expect(it.api.createNetwork(spec)).rejects.toMatchObject({
