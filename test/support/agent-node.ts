@@ -82,6 +82,7 @@ const NETWORKS: Networks = {
   publishPorts: async (_, ports) => ports,
   detachTask: async () => {},
   localAddresses: () => [],
+  driverOf: () => null,
 };
 
 export interface AgentNode {

@@ -2,7 +2,7 @@
 import { Readable, Writable } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
-import type { TaskId } from '../../common/model/ids.ts';
+import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import type { LocalAddress } from '../../common/model/task.ts';
 import { NO_EDITS } from '../../worker/executor/cdi.ts';
@@ -358,6 +358,8 @@ export class FakeVolumes implements Volumes {
 export class FakeNetworks implements Networks {
   /** in networks that nodes make */
   given: readonly LocalAddress[] = [];
+  /** of networks that are known */
+  readonly drivers = new Map<NetworkId, string>();
   readonly calls: string[];
   readonly requests: TaskNetworkRequest[] = [];
   readonly attached = new Set<TaskId>();
@@ -401,6 +403,10 @@ export class FakeNetworks implements Networks {
 
   localAddresses(taskId: TaskId): readonly LocalAddress[] {
     return this.attached.has(taskId) ? this.given : [];
+  }
+
+  driverOf(networkId: NetworkId): string | null {
+    return this.drivers.get(networkId) ?? null;
   }
 }
 

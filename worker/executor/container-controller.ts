@@ -98,7 +98,7 @@ export class ContainerController implements Controller {
     this.#dependencies = dependencies;
     this.#parts = parts;
     this.#onClose = onClose;
-    this.#events = new ContainerEvents(subjectOf(task), parts.tell);
+    this.#events = new ContainerEvents(subjectOf(task, parts.networks), parts.tell);
     this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }), (status) =>
       this.#events.health(status),
     );
@@ -461,11 +461,12 @@ export class ContainerController implements Controller {
 }
 
 /** A task's container and its networks, as events name them. */
-function subjectOf(task: Task): EventSubject {
+function subjectOf(task: Task, networks: Networks): EventSubject {
   return {
     id: containerIdOf(task.id),
     attributes: () => containerAttributes(task),
-    networks: () => task.networks.map(({ networkId }) => ({ id: networkId, type: 'overlay' })),
+    networks: () =>
+      task.networks.map(({ networkId: id }) => ({ id, type: networks.driverOf(id) })),
   };
 }
 

@@ -4,18 +4,26 @@ import type { StringMap } from '../../common/model/objects.ts';
 import type { ExitRecord } from '../runtime/native-runtime.ts';
 import type { HealthStatus } from './health.ts';
 
+export interface EventNetwork {
+  readonly id: string;
+  /** its driver; null = not known here (any more) */
+  readonly type: string | null;
+}
+
 export interface EventSubject {
   /** 64 hexadecimal characters */
   readonly id: string;
   /** name, image and labels as they are now */
   readonly attributes: () => StringMap;
-  readonly networks: () => readonly { readonly id: string; readonly type: string }[];
+  readonly networks: () => readonly EventNetwork[];
 }
 
 export class ContainerEvents {
   readonly #subject: EventSubject;
   readonly #tell: TellEvent;
   #isDead = false;
+  /** those that it was told to be in: by its end nobody may know them any more */
+  #connected: readonly EventNetwork[] | null = null;
 
   constructor(subject: EventSubject, tell: TellEvent) {
     this.#subject = subject;
@@ -58,11 +66,13 @@ export class ContainerEvents {
   }
 
   connected(): void {
-    this.#network('connect');
+    this.#connected = this.#subject.networks();
+    this.#network('connect', this.#connected);
   }
 
   disconnected(): void {
-    this.#network('disconnect');
+    this.#network('disconnect', this.#connected ?? this.#subject.networks());
+    this.#connected = null;
   }
 
   /** What else a person did to it: `pause`, `rename`, ... */
@@ -70,9 +80,9 @@ export class ContainerEvents {
     this.#say(action, more);
   }
 
-  #network(action: string): void {
-    for (const { id, type } of this.#subject.networks()) {
-      const attributes = { container: this.#subject.id, type };
+  #network(action: string, networks: readonly EventNetwork[]): void {
+    for (const { id, type } of networks) {
+      const attributes = { container: this.#subject.id, ...(type !== null && { type }) };
       this.#tell({ type: 'network', action, id, attributes });
     }
   }

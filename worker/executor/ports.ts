@@ -1,6 +1,6 @@
 /** What the executor needs of the rooms beside it; `worker.ts` hands them in. */
 import type { AssignmentChange } from '../../common/model/assignment.ts';
-import type { TaskId } from '../../common/model/ids.ts';
+import type { NetworkId, TaskId } from '../../common/model/ids.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import type { LocalAddress } from '../../common/model/task.ts';
@@ -88,4 +88,6 @@ export interface Networks {
   detachTask(taskId: TaskId): Promise<void>;
   /** what this node gave it, in networks of the cluster that it makes by itself */
   localAddresses(taskId: TaskId): readonly LocalAddress[];
+  /** of a network of the cluster that this node knows of; null = it does not */
+  driverOf(networkId: NetworkId): string | null;
 }

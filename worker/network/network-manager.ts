@@ -12,7 +12,7 @@ import type { Random } from '../../common/base/random.ts';
 import { Serial } from '../../common/base/serial.ts';
 import type { AssignmentChange } from '../../common/model/assignment.ts';
 import type { PublishedPort } from '../../common/model/host-ip.ts';
-import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { DRIFTS_TOLD_MAX, type NetworkProof } from '../../common/model/network-proof.ts';
 import type { NetworkHop, NetworkTraceRequest } from '../../common/model/network-trace.ts';
 import type { PortConfig } from '../../common/model/service.ts';
@@ -212,7 +212,12 @@ export class NetworkManager {
     return this.#made.addressesOf(taskId);
   }
 
-  /** The subnets of those networks. */
+  /** Of a network of the cluster; null = this node does not know of it. */
+  driverOf(networkId: NetworkId): string | null {
+    return this.#tables.networks.get(networkId)?.network?.driver ?? null;
+  }
+
+  /** The subnets of those networks that this node makes. */
   get madeSubnets(): readonly string[] {
     return this.#made.subnets;
   }
