@@ -18,7 +18,6 @@ import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import { DEFAULT_STOP_GRACE_PERIOD_NANOS, type PortConfig } from '../../common/model/service.ts';
 import { type Task, taskName } from '../../common/model/task.ts';
 import type { ImageRecord } from '../images/image-store.ts';
-import { hostsFile, plainResolvConf, resolvConf } from '../network/name-files.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import {
@@ -40,6 +39,7 @@ import { startFrom } from './foreign-image.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
 import { JOINABLE_WORDS, joinNamespaces } from './joined-namespaces.ts';
+import { ownNames } from './own-names.ts';
 import type { Drains, Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
@@ -279,25 +279,13 @@ export class ContainerController implements Controller {
     return kind === undefined ? null : `another task's ${JOINABLE_WORDS[kind]} namespace`;
   }
 
-  #nameFiles({ spec: { container } }: Task): NameFiles {
+  #nameFiles(task: Task): NameFiles {
+    const hostname = this.#hostname();
     // Names belong to the network: they are those of the task whose network it is.
     const owner = this.#companions?.get('network');
-    if (owner) return { ...owner.names(), hostname: this.#hostname() };
-    const hostname = this.#hostname();
-    const mode = this.#networkMode();
-    return {
-      resolvConf:
-        mode === 'cluster'
-          ? resolvConf(container.dns)
-          : plainResolvConf(container.dns, this.#parts.nameservers(), mode === 'host'),
-      hosts: hostsFile({
-        hostname,
-        domainname: container.domainname,
-        addresses: this.#task.networks.flatMap(({ addresses }) => addresses),
-        extra: container.hosts,
-      }),
-      hostname,
-    };
+    if (owner) return { ...owner.names(), hostname };
+    const localAddresses = this.#parts.networks.localAddresses(this.#task.id);
+    return ownNames(task, { hostname, nameservers: this.#parts.nameservers(), localAddresses });
   }
 
   async #attach(state: ContainerState, signal: AbortSignal): Promise<void> {
@@ -313,11 +301,20 @@ export class ContainerController implements Controller {
       this.#hostPorts = hostPorts;
       this.#attached = true;
       this.#events.connected();
+      await this.#nameGiven();
     } catch (err) {
       // The task is rejected for it: what was made so far must not outlive that.
       if (!signal.aborted) await this.#parts.runtime.remove(this.#task.id);
+      if (this.#attached) await this.#detach();
       throw err;
     }
+  }
+
+  /** Its own name has the addresses that this node gave it just now, before its process can look. */
+  async #nameGiven(): Promise<void> {
+    const { files, networks } = this.#parts;
+    if (networks.localAddresses(this.#task.id).length === 0) return;
+    await files.writeNames(this.#task.id, this.#nameFiles(this.#expanded()));
   }
 
   /** A container that runs from before this daemon: its network goes on, we take it up again. */
@@ -465,8 +462,7 @@ function subjectOf(task: Task, networks: Networks): EventSubject {
   return {
     id: containerIdOf(task.id),
     attributes: () => containerAttributes(task),
-    networks: () =>
-      task.networks.map(({ networkId: id }) => ({ id, type: networks.driverOf(id) })),
+    networks: () => task.networks.map(({ networkId: id }) => ({ id, type: networks.driverOf(id) })),
   };
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
-import type { SecretId } from '../../../common/model/ids.ts';
+import type { NetworkId, SecretId } from '../../../common/model/ids.ts';
 import { NO_RESOURCES, type ResourceRequirements } from '../../../common/model/service.ts';
 import { TaskExitError } from '../../../worker/executor/executor.ts';
 import { SIGTERM, signalNumber } from '../../../worker/executor/signals.ts';
@@ -185,6 +185,23 @@ describe('prepare', () => {
     expect(await readFile(hosts!.source, 'utf8')).toContain('10.1.1.1\tgate');
     const hostname = spec.mounts.find(({ destination }) => destination === '/etc/hostname');
     expect(await readFile(hostname!.source, 'utf8')).toBe('db\n');
+  });
+
+  test('its own name has the addresses that this node gave it, too, in the order of its networks', async () => {
+    const made = { networkId: idOf<NetworkId>('made'), addresses: [], aliases: [] };
+    const it = await scene({
+      container: { hostname: 'db' },
+      task: { networks: [made, OVERLAY] },
+    });
+    it.networks.given = [{ networkId: made.networkId, address: '10.214.7.3/24' }];
+    const controller = it.controller();
+    await controller.prepare(it.signal);
+    const { mounts } = it.runtime.bundle(it.id).spec;
+    const { source } = mounts.find(({ destination }) => destination === '/etc/hosts')!;
+    const hosts = await readFile(source, 'utf8');
+    const own = OVERLAY.addresses[0]!.split('/')[0];
+    expect(hosts).toContain(`10.214.7.3\tdb\n${own}\tdb\n`);
+    expect(controller.companion.names().hosts).toBe(hosts);
   });
 
   test("runs as the spec's user, else the image's, with the spec's further groups", async () => {
