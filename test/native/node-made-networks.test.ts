@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
-import { asId, type TaskId } from '../../common/model/ids.ts';
+import { asId, type NetworkId, type TaskId } from '../../common/model/ids.ts';
 import type { ConfigByName } from '../../worker/network/config-network.ts';
 import { Ipv4Forwarding } from '../../worker/network/ipv4-forwarding.ts';
-import { NodeMadeNetworks } from '../../worker/network/node-made-networks.ts';
+import { NodeMadeNetworks, OldNetworkError } from '../../worker/network/node-made-networks.ts';
 import { aNetworkSpec } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { network } from '../support/network-scene.ts';
@@ -36,6 +36,8 @@ const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', s
 describe.skipIf(!isRoot)('networks of the cluster that this node makes (root only)', () => {
   let dir: string;
   let daemons: NodeMadeNetworks[];
+  /** networks that the cluster has no more */
+  const removed = new Set<NetworkId>();
   /** of the host, which a daemon changes and leaves */
   let forwarding: string;
   beforeAll(() => {
@@ -48,6 +50,7 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     for (const name of NAMESPACES) ip('netns', 'add', name);
   });
   afterEach(async () => {
+    removed.clear();
     for (const name of NAMESPACES) spawnSync('ip', ['netns', 'del', name]);
     for (const one of daemons) await one.stop();
     await (await daemon()).removeAll();
@@ -60,6 +63,7 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
       dir: join(dir, 'made'),
       forwarding: new Ipv4Forwarding(join(dir, 'ip_forward')),
       own: { config, subnets: [] },
+      isTold: (id) => !removed.has(id),
     });
     daemons.push(made);
     await made.start();
@@ -131,6 +135,33 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     const after = await daemon();
     expect(after.addressesOf(TASK_A)).toEqual([]);
     expect(addressIn(after, TASK_B)).toBe(addressIn(before, TASK_B));
+  });
+
+  test('what was removed and is made again under its name has its place when the last task before has ended', async () => {
+    const made = await daemon();
+    await made.attach(TASK_A, A, wish('eth0'));
+    const again = [{ ...wish('eth0')[0]!, network: { ...near(), id: asId<NetworkId>('again') } }];
+    // As long as the cluster has both, it is the one who asks who errs.
+    const refusal = made.attach(TASK_B, B, again);
+    await expect(refusal).rejects.not.toBeInstanceOf(OldNetworkError);
+    await expect(refusal).rejects.toThrow(`bridge name ${LINK} is taken`);
+    removed.add(near().id);
+    const waits = made.attach(TASK_B, B, again);
+    await expect(waits).rejects.toBeInstanceOf(OldNetworkError);
+    await expect(waits).rejects.toThrow('tasks are still in network near (net-near), which was');
+    await made.detach(TASK_A);
+    await made.attach(TASK_B, B, again);
+    expect(addressIn(made, TASK_B)).toMatch(/^10\.214\.7\./);
+  });
+
+  test('of two with one name, what they do not have in common stands in nobody’s way', async () => {
+    const made = await daemon();
+    await made.attach(TASK_A, A, wish('eth0'));
+    removed.add(near().id);
+    const other = { ...near('10.215.7.0/24'), id: asId<NetworkId>('again') };
+    const local = { ...other.local, driverOptions: {} };
+    await made.attach(TASK_B, B, [{ network: { ...other, local }, link: 'eth0', isWayOut: false }]);
+    expect(addressIn(made, TASK_B)).toMatch(/^10\.215\.7\./);
   });
 
   test('options that do nothing in a network of the cluster are refused of a configuration, too', async () => {

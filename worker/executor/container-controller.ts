@@ -19,6 +19,7 @@ import { DEFAULT_STOP_GRACE_PERIOD_NANOS, type PortConfig } from '../../common/m
 import { type Task, taskName } from '../../common/model/task.ts';
 import type { ImageRecord } from '../images/image-store.ts';
 import type { TaskNetworkRequest } from '../network/network-manager.ts';
+import { OldNetworkError } from '../network/node-made-networks.ts';
 import type { ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import {
   awaitCompanions,
@@ -303,6 +304,10 @@ export class ContainerController implements Controller {
       this.#events.connected();
       await this.#nameGiven();
     } catch (err) {
+      // It stands made, and is attached at the next attempt.
+      if (err instanceof OldNetworkError) {
+        throw new TemporaryError('attach the task to its networks', { cause: err });
+      }
       // The task is rejected for it: what was made so far must not outlive that.
       if (!signal.aborted) await this.#parts.runtime.remove(this.#task.id);
       if (this.#attached) await this.#detach();

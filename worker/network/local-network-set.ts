@@ -45,6 +45,8 @@ export interface LocalNetworkSetOptions {
   readonly configOf?: ConfigByName;
   /** a network of another set takes its configuration from the one of that name */
   readonly isConfigUsed?: (name: string) => boolean;
+  /** names are another's concern: for a while two may have the same */
+  readonly namesOfOthers?: boolean;
   /** of networks of others: no new one may have addresses of these */
   readonly otherSubnets?: () => readonly string[];
 }
@@ -129,7 +131,8 @@ export class LocalNetworkSet {
    * configuration network that it names, else as `checkConfiguration` of what that says.
    */
   async create(given: NetworkSpec, id = this.#newId()): Promise<LocalNetwork> {
-    if (this.list().some((network) => network.spec.name === given.name)) {
+    const isTaken = this.list().some(({ spec }) => spec.name === given.name);
+    if (isTaken && !this.#options.namesOfOthers) {
       throw new SkepError('name-conflict', `network with name ${given.name} already exists`);
     }
     const spec = configured(given, this.#options.configOf ?? ((name) => this.config(name)));

@@ -92,7 +92,10 @@ export interface LocalNetworksOptions {
   /** default: those of this node alone */
   readonly kind?: LocalKind;
   /** of networks of others that take configurations and addresses */
-  readonly others?: Pick<LocalNetworkSetOptions, 'configOf' | 'isConfigUsed' | 'otherSubnets'>;
+  readonly others?: Pick<
+    LocalNetworkSetOptions,
+    'configOf' | 'isConfigUsed' | 'otherSubnets' | 'namesOfOthers'
+  >;
 }
 
 interface Sockets {

@@ -118,6 +118,7 @@ export class NetworkManager {
       ...{ clock, random: options.random, log, forwarding: this.#forwarding },
       dir: join(options.dir, 'made'),
       own: options.own ?? NO_NETWORKS,
+      isTold: (id) => this.driverOf(id) !== null,
     });
   }
 

@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../common/base/clock.ts';
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Logger } from '../../common/base/log.ts';
 import type { Random } from '../../common/base/random.ts';
 import { NodeSmallFiles } from '../../common/base/small-files.ts';
@@ -35,6 +35,8 @@ export interface NodeMadeOptions {
   readonly dir: string;
   readonly forwarding: Ipv4Forwarding;
   readonly own: OwnNetworks;
+  /** the cluster still has it */
+  readonly isTold: (networkId: NetworkId) => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -49,6 +51,14 @@ export interface MadeWish {
   readonly isWayOut: boolean;
 }
 
+/** What the network is to have may be that of one which was removed, until the last task in that one has ended. */
+export class OldNetworkError extends SkepError {
+  constructor({ name }: AssignedNetwork, old: LocalNetwork, cause: unknown) {
+    const words = `network ${name}: tasks are still in network ${old.spec.name} (${old.id}), which was removed`;
+    super('unavailable', words, { cause });
+  }
+}
+
 /** On disk: with what tells whether the namespace is still that of the task. */
 interface Place {
   readonly netnsPath: string;
@@ -60,18 +70,24 @@ export class NodeMadeNetworks {
   readonly #networks: LocalNetworks;
   readonly #placesDir: string;
   readonly #files = new NodeSmallFiles();
+  readonly #isTold: NodeMadeOptions['isTold'];
   readonly #log: Logger;
   readonly #seats = new Map<TaskId, readonly LocalSeat[]>();
   #isStarted = false;
 
-  constructor({ dir, own, forwarding, clock, random, log }: NodeMadeOptions) {
+  constructor({ dir, own, isTold, forwarding, clock, random, log }: NodeMadeOptions) {
     this.#placesDir = join(dir, 'places');
+    this.#isTold = isTold;
     this.#log = log;
     this.#networks = new LocalNetworks({
       ...{ forwarding, clock, random, log, kind: OF_THE_CLUSTER },
       store: new LocalNetworkStore(join(dir, 'networks'), log),
       ports: new LocalPorts(random, log), // ports of tasks are held elsewhere
-      others: { configOf: (name) => configIn(own, name), otherSubnets: () => own.subnets },
+      others: {
+        configOf: (name) => configIn(own, name),
+        otherSubnets: () => own.subnets,
+        namesOfOthers: true,
+      },
     });
   }
 
@@ -133,7 +149,7 @@ export class NodeMadeNetworks {
 
   /**
    * Gives a task that does not run yet its places, all or nothing; one that has them keeps them. Rejects with `not-found` when the
-   * configuration network is not here, else as the node's own networks do.
+   * configuration network is not here, with an `OldNetworkError` for what can be tried again, else as the node's own networks do.
    */
   async attach(taskId: TaskId, netnsPath: string, wishes: readonly MadeWish[]): Promise<void> {
     if (wishes.length === 0 || this.#seats.has(taskId)) return;
@@ -160,7 +176,13 @@ export class NodeMadeNetworks {
       if (this.#networks.usersOf(network.id).length > 0) return;
       await this.#networks.remove(network.id);
     }
-    await this.#networks.create(specOf(network), network.id);
+    try {
+      await this.#networks.create(specOf(network), network.id);
+    } catch (err) {
+      const old = this.#networks.list().find(({ id }) => !this.#isTold(asId<NetworkId>(id)));
+      if (old && hasCode(err, 'permission-denied')) throw new OldNetworkError(network, old, err);
+      throw err;
+    }
   }
 
   /** Idempotent. */

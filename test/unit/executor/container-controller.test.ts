@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
+import type { AssignedNetwork } from '../../../common/model/assignment.ts';
 import { containerIdOf } from '../../../common/model/container-id.ts';
 import type { NetworkId, SecretId } from '../../../common/model/ids.ts';
 import { NO_RESOURCES, type ResourceRequirements } from '../../../common/model/service.ts';
-import { TaskExitError } from '../../../worker/executor/executor.ts';
+import { TaskExitError, TemporaryError } from '../../../worker/executor/executor.ts';
 import { SIGTERM, signalNumber } from '../../../worker/executor/signals.ts';
+import { DEFAULT_BRIDGE } from '../../../worker/network/local-network.ts';
+import { OldNetworkError } from '../../../worker/network/node-made-networks.ts';
 import type { ExitRecord } from '../../../worker/runtime/native-runtime.ts';
 import { aNetworkTarget, aPort, idOf } from '../../support/builders.ts';
 import {
@@ -81,6 +84,20 @@ describe('prepare', () => {
     it.calls.length = 0;
     await it.controller().prepare(it.signal);
     expect(it.calls).toContain('create');
+  });
+
+  test('waits, made, for the place of a network that was removed, and then is attached', async () => {
+    const it = await scene({ task: { networks: [OVERLAY] } });
+    const old = DEFAULT_BRIDGE;
+    const network = { name: 'near' } as AssignedNetwork;
+    it.networks.attachFailure = new OldNetworkError(network, old, null);
+    const controller = it.controller();
+    await expect(controller.prepare(it.signal)).rejects.toBeInstanceOf(TemporaryError);
+    it.networks.attachFailure = null;
+    await controller.prepare(it.signal);
+    expect(it.calls.filter((call) => /create|attach|remove/.test(call))).toEqual([
+      ...['create', 'attach', 'attach'],
+    ]);
   });
 
   test.each(['running', 'exited'])('has nothing to do for one that is %s', async (status) => {
