@@ -68,6 +68,8 @@ export class ControllerScene {
   closed = 0;
   /** tasks of this node, by service */
   readonly mates = new Map<string, Companion[]>();
+  /** by process: those that it has, where they are not one for all */
+  readonly namespaces = new Map<number, string>();
   /** of the node, before there is a controller */
   forbidden: NodeSettings['forbidden'] = new Set();
 
@@ -116,6 +118,7 @@ export class ControllerScene {
         tell: (event) => this.events.push(event),
         node: () => aNodeDescription({ hostname: 'here' }),
         tasksOf: (service) => this.mates.get(service) ?? [],
+        namespaceOf: (pid) => this.namespaces.get(pid) ?? 'one for all',
       },
       () => this.closed++,
     );

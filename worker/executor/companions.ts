@@ -2,12 +2,11 @@
  * Tasks of other services on this node whose namespaces a task has: found while they run, and watched, for their end is
  * its own as well. A task whose companion is not here fails after a while, so that another one goes where it is.
  */
-import { readlinkSync } from 'node:fs';
 import type { Clock } from '../../common/base/clock.ts';
 import type { CompanionNamespace } from '../../common/model/companions.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { TaskExitError } from './executor.ts';
-import { namespacePath } from './joined-namespaces.ts';
+import { type NamespaceOf, namespaceOfProcess } from './joined-namespaces.ts';
 import type { NameFiles } from './task-files.ts';
 
 /** How long a companion is waited for: its node may be starting it. */
@@ -28,8 +27,8 @@ export interface CompanionParts {
   readonly clock: Clock;
   /** all of this node that belong to the service with this name */
   readonly tasksOf: (service: string) => readonly Companion[];
-  /** like `net:[4026531840]`; null = there is no such process */
-  readonly namespaceOf?: (pid: number, kind: CompanionNamespace) => string | null;
+  /** absent = as the kernel says */
+  readonly namespaceOf?: NamespaceOf;
 }
 
 type Wanted = ReadonlyMap<CompanionNamespace, string>;
@@ -56,7 +55,7 @@ export async function knownCompanions(
   parts: CompanionParts,
   signal: AbortSignal,
 ): Promise<Found> {
-  const namespaceOf = parts.namespaceOf ?? linkOf;
+  const namespaceOf = parts.namespaceOf ?? namespaceOfProcess;
   return look(wanted, parts, signal, (service, kind) => {
     const own = namespaceOf(pid, kind);
     return parts
@@ -86,13 +85,5 @@ async function look(
       );
     }
     await clock.sleep(LOOK_EVERY_MS, signal);
-  }
-}
-
-function linkOf(pid: number, kind: CompanionNamespace): string | null {
-  try {
-    return readlinkSync(namespacePath(pid, kind));
-  } catch {
-    return null; // the process has ended
   }
 }

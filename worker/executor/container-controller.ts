@@ -8,9 +8,7 @@ import { CancelledError } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { type CompanionNamespace, companionsOf } from '../../common/model/companions.ts';
 import { containerIdOf } from '../../common/model/container-id.ts';
-import { containerAttributes } from '../../common/model/container-labels.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
-import { type EndpointOptions, endpointOptionsOf } from '../../common/model/endpoint-options.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { type NetworkMode, networkModeOf } from '../../common/model/predefined-networks.ts';
@@ -27,7 +25,7 @@ import {
   type CompanionParts,
   knownCompanions,
 } from './companions.ts';
-import { ContainerEvents, type EventSubject } from './container-events.ts';
+import { ContainerEvents } from './container-events.ts';
 import { type MakerParts, makeBundle, stopSignalOf } from './container-maker.ts';
 import {
   type Controller,
@@ -39,13 +37,19 @@ import {
 import { startFrom } from './foreign-image.ts';
 import { type HealthCheck, type HealthReport, healthCheckOf, healthOfImage } from './health.ts';
 import { HealthWatch } from './health-watch.ts';
-import { JOINABLE_WORDS, joinNamespaces } from './joined-namespaces.ts';
+import {
+  hasJoined,
+  JOINABLE_WORDS,
+  joinNamespaces,
+  type NamespaceOf,
+} from './joined-namespaces.ts';
 import { ownNames } from './own-names.ts';
 import type { Drains, Images, Networks, Runtime, Volumes } from './ports.ts';
 import { probeIn } from './probe.ts';
 import { ignoreGone, stopContainer } from './stop-container.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
 import { taskHostname } from './task-hostname.ts';
+import { endpointOptions, taskSubject } from './task-words.ts';
 import { expandDependencies, expandTask } from './templates.ts';
 
 export interface ControllerParts extends MakerParts {
@@ -64,6 +68,8 @@ export interface ControllerParts extends MakerParts {
   readonly node: () => TemplateNode;
   /** tasks of this node that others share something of */
   readonly tasksOf: CompanionParts['tasksOf'];
+  /** of processes; absent = as the kernel says */
+  readonly namespaceOf?: NamespaceOf;
 }
 
 const NANOS_PER_MS = 1e6;
@@ -99,7 +105,7 @@ export class ContainerController implements Controller {
     this.#dependencies = dependencies;
     this.#parts = parts;
     this.#onClose = onClose;
-    this.#events = new ContainerEvents(subjectOf(task, parts.networks), parts.tell);
+    this.#events = new ContainerEvents(taskSubject(task, parts.networks), parts.tell);
     this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }), (status) =>
       this.#events.health(status),
     );
@@ -150,9 +156,7 @@ export class ContainerController implements Controller {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    if (this.#joins.size > 0 && !this.#parts.runtime.get(this.#task.id)) {
-      await this.#make(await this.#image(signal), signal);
-    }
+    if (this.#joins.size > 0) await this.#makeJoined(signal);
     const known = this.#state();
     await this.#adopt(known); // it may have been prepared by an earlier daemon
     if (known.status === 'created') {
@@ -235,6 +239,21 @@ export class ContainerController implements Controller {
     await this.#attach(state, signal);
   }
 
+  /** One that an earlier daemon made is started only while the tasks still run whose namespaces it has. */
+  async #makeJoined(signal: AbortSignal): Promise<void> {
+    const { runtime } = this.#parts;
+    const known = runtime.get(this.#task.id);
+    if (!known) return this.#make(await this.#image(signal), signal);
+    if (known.status !== 'created' || this.#attached) return;
+    try {
+      this.#companions ??= await knownCompanions(this.#joins, known.pid, this.#parts, signal);
+    } catch (err) {
+      if (!signal.aborted) await runtime.remove(this.#task.id);
+      throw err;
+    }
+    await this.#attach(known, signal);
+  }
+
   /** For each task whose namespace it has, what its end means for this one. */
   #companionEnds(signal: AbortSignal): Promise<string>[] {
     return [...this.#joins].map(async ([kind, service]) => {
@@ -271,8 +290,15 @@ export class ContainerController implements Controller {
       this.#parts,
     );
     signal.throwIfAborted();
-    const pids = [...(this.#companions ?? [])].map(([kind, { pid }]) => [kind, pid] as const);
-    return runtime.create(this.#task.id, joinNamespaces(bundle, new Map(pids)), signal);
+    const companions = [...(this.#companions ?? [])];
+    const pids = new Map(companions.map(([kind, { pid }]) => [kind, pid] as const));
+    const state = await runtime.create(this.#task.id, joinNamespaces(bundle, pids), signal);
+    const joined = companions.map(([kind, { taskId, pid }]) => {
+      return [kind, { pid, pidNow: runtime.get(taskId)?.pid ?? 0 }] as const;
+    });
+    if (hasJoined(state.pid, new Map(joined), this.#parts.namespaceOf)) return state;
+    await runtime.remove(this.#task.id);
+    throw new TaskExitError(`task: ${this.#joinedWords()} ended while this one was made`);
   }
 
   #joinedWords(): string | null {
@@ -462,15 +488,6 @@ export class ContainerController implements Controller {
   }
 }
 
-/** A task's container and its networks, as events name them. */
-function subjectOf(task: Task, networks: Networks): EventSubject {
-  return {
-    id: containerIdOf(task.id),
-    attributes: () => containerAttributes(task),
-    networks: () => task.networks.map(({ networkId: id }) => ({ id, type: networks.driverOf(id) })),
-  };
-}
-
 /** Everything that a task has on this node goes, whatever its state. Idempotent. */
 export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promise<void> {
   const { runtime, networks, images, volumes, files } = parts;
@@ -480,12 +497,4 @@ export async function releaseTask(parts: ControllerParts, taskId: TaskId): Promi
   await images.releaseRootfs(taskId);
   await volumes.release(taskId);
   await files.remove(taskId);
-}
-
-/** Of its places by network; null = none was asked for with any. Throws as `endpointOptionsOf`. */
-function endpointOptions({ spec }: Task): Record<string, EndpointOptions> | null {
-  const asked = spec.networks.filter((one) => Object.keys(one.driverOptions).length > 0);
-  if (asked.length === 0) return null;
-  const entries = asked.map((one) => [one.target, endpointOptionsOf(one.driverOptions)] as const);
-  return Object.fromEntries(entries);
 }

@@ -1,4 +1,5 @@
-/** Namespaces of other containers of this node in the place of a container's own. Pure. */
+/** Namespaces of other containers of this node in the place of a container's own. */
+import { readlinkSync } from 'node:fs';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { OciMount, OciNamespace } from '../runtime/oci.ts';
 
@@ -36,6 +37,39 @@ export function joinNamespaces(
 
 export function namespacePath(pid: number, kind: Joinable): string {
   return `/proc/${pid}/ns/${FILES[kind]}`;
+}
+
+/** Like `net:[4026531840]`; null = there is no such process (any more). */
+export type NamespaceOf = (pid: number, kind: Joinable) => string | null;
+
+export const namespaceOfProcess: NamespaceOf = (pid, kind) => {
+  try {
+    return readlinkSync(namespacePath(pid, kind));
+  } catch {
+    return null;
+  }
+};
+
+/** What a container was to have of another one, whose process had that number then. */
+export interface JoinedProcess {
+  readonly pid: number;
+  /** of the other container as it is now; 0 = it has ended */
+  readonly pidNow: number;
+}
+
+/**
+ * Whether a container that was made has what it was to have. A process may end between the look at its number and the
+ * making, and any process of the host may have the number then.
+ */
+export function hasJoined(
+  pid: number,
+  joined: ReadonlyMap<Joinable, JoinedProcess>,
+  namespaceOf: NamespaceOf = namespaceOfProcess,
+): boolean {
+  return [...joined].every(([kind, other]) => {
+    const own = namespaceOf(pid, kind);
+    return other.pidNow === other.pid && own !== null && own === namespaceOf(other.pid, kind);
+  });
 }
 
 /** What is mounted there is the other's, by whatever name: shared memory goes with the namespace. */

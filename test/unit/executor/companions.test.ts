@@ -7,6 +7,7 @@ import {
   type Companion,
   knownCompanions,
 } from '../../../worker/executor/companions.ts';
+import type { ContainerBundle } from '../../../worker/runtime/native-runtime.ts';
 import { aContainerSpec, idOf } from '../../support/builders.ts';
 import { ControllerScene, OVERLAY } from '../../support/controller-scene.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
@@ -19,6 +20,8 @@ const mate = (name: string, more: Partial<Companion> = {}): Companion => ({
   ...more,
 });
 const signal = new AbortController().signal;
+/** of an earlier daemon; nothing looks at it */
+const BUNDLE = { spec: { linux: { namespaces: [] } } } as unknown as ContainerBundle;
 const NETWORK = new Map([['network', 'shop_db']] as const);
 
 describe('a companion', () => {
@@ -106,6 +109,38 @@ describe('a task in the network of another', () => {
     });
   });
 
+  test('is not left where another process has the number of the one that has ended', async () => {
+    const ended = await begun();
+    ended.it.runtime.end('db', { exitCode: 0 }); // the number was looked at before
+    const taken = await begun();
+    taken.it.namespaces.set(taken.pid, 'of a stranger');
+    for (const { it, controller } of [ended, taken]) {
+      await expect(controller.start(it.signal)).rejects.toThrow(
+        "task: another task's network namespace ended while this one was made",
+      );
+      expect(it.calls).not.toContain('start');
+      expect(it.runtime.get(it.id)).toBeUndefined();
+    }
+  });
+
+  test('that an earlier daemon made starts while that task runs, and not after it', async () => {
+    for (const runs of [true, false]) {
+      const { it, controller } = await begun();
+      await it.runtime.create(it.id, BUNDLE);
+      if (!runs) it.mates.clear();
+      const started = controller.start(it.signal).then(
+        () => 'started',
+        (err: Error) => err.message,
+      );
+      await settle();
+      await it.clock.advance(40_000);
+      expect(await started).toBe(
+        runs ? 'started' : 'task: no task of shop_db runs here, whose network namespace it shares',
+      );
+      expect(it.runtime.get(it.id)?.status).toBe(runs ? 'running' : undefined);
+    }
+  });
+
   test('ends with that task, as failed, and says why', async () => {
     const { it, controller } = await begun();
     await controller.start(it.signal);
@@ -133,12 +168,14 @@ describe('a task in the network of another', () => {
       isolation: { ...DEFAULT_ISOLATION, pid: 'service:shop_db' },
     });
     const it = new ControllerScene(await folder(), { container, task: { networks: [OVERLAY] } });
-    it.mates.set('shop_db', [mate('db', { pid: 99 })]);
+    it.runtime.addRunning('db');
+    const pid = it.runtime.get('db')!.pid;
+    it.mates.set('shop_db', [mate('x', { taskId: 'db' as TaskId, pid })]);
     const controller = it.controller();
     await controller.prepare(it.signal);
     await controller.start(it.signal);
     expect(it.calls).toContain('attach');
     const { namespaces } = it.runtime.bundle(it.id).spec.linux;
-    expect(namespaces).toContainEqual({ type: 'pid', path: '/proc/99/ns/pid' });
+    expect(namespaces).toContainEqual({ type: 'pid', path: `/proc/${pid}/ns/pid` });
   });
 });
