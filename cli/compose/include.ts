@@ -93,8 +93,9 @@ function includedEnv(
       return environmentWith(files, env);
     }
     const path = `${projectDir}/.env`;
-    const text = context.readIfThere(path);
-    return text === undefined ? env : environmentWith([{ path, text }], env);
+    const bytes = context.read(path, item.place, false);
+    if (!bytes) return env;
+    return environmentWith([{ path, text: Buffer.from(bytes).toString('utf8') }], env);
   } catch (err) {
     if (!(err instanceof StackFileError)) throw err;
     context.findings.problems.push(...err.problems);

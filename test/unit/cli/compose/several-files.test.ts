@@ -334,6 +334,22 @@ describe('include', () => {
     }
   });
 
+  test('variables of an included file that cannot be read are told where it is named, with all other mistakes', () => {
+    const files = {
+      'a.yml': 'include: [sub/b.yml]\nservices: {web: {image: web, usr: me}}\n',
+      'sub/b.yml': 'services: {db: {image: db}}\n',
+    };
+    const { readFile } = request(files, ['a.yml']);
+    const refusing = (path: string): Uint8Array => {
+      if (path !== '/src/sub/.env') return readFile(path);
+      throw Object.assign(new Error('EISDIR'), { code: 'EISDIR' });
+    };
+    expect(problemsOf(files, ['a.yml'], { readFile: refusing })).toEqual([
+      'a.yml:1:11 cannot read sub/.env: EISDIR',
+      expect.stringMatching(/^a.yml:2:30 unknown key 'usr'/),
+    ]);
+  });
+
   test('env_file of an entry takes the place of .env; the command and the includer win', () => {
     const files = {
       'a.yml': 'include: [{path: b.yml, env_file: [v.env]}]\n',
