@@ -16,8 +16,8 @@ export interface EndpointOptions {
 }
 
 const LINK_BYTES_MAX = 15;
-/** Those of other links, and the way out. */
-const TAKEN_LINK = /^(eth\d+|lo)$/;
+/** Those of other links, the way out, and what the kernel calls the settings of all links and of those to come. */
+const TAKEN_LINK = /^(eth\d+|lo|all|default)$/;
 const SYSCTL = /^net\.(ipv4|ipv6)\.(conf|neigh)\.IFNAME\.([a-z0-9_]{1,64})=(-?[0-9a-z]{1,20})$/;
 const SYSCTLS_MAX = 64;
 
@@ -38,7 +38,7 @@ function checkLink(link: string): void {
   if (isName && !TAKEN_LINK.test(link)) return;
   throw new SkepError(
     'invalid-argument',
-    `DriverOpts "${LINK_OPTION}": '${link}' is no name for a link: up to ${LINK_BYTES_MAX} letters and digits, and not lo, eth0, eth1, ...`,
+    `DriverOpts "${LINK_OPTION}": '${link}' is no name for a link: up to ${LINK_BYTES_MAX} letters and digits, and not lo, all, default, eth0, eth1, ...`,
   );
 }
 

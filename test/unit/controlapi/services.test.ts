@@ -334,6 +334,8 @@ describe('a new service', () => {
     [{ mac: 'x' }, 'unimplemented', 'DriverOpts "mac" is not supported: there are com.docker'],
     [{ [IFNAME]: 'eth7' }, 'invalid-argument', "'eth7' is no name for a link"],
     [{ [IFNAME]: 'lo' }, 'invalid-argument', "'lo' is no name for a link"],
+    [{ [IFNAME]: 'all' }, 'invalid-argument', "'all' is no name for a link"],
+    [{ [IFNAME]: 'default' }, 'invalid-argument', "'default' is no name for a link"],
     [{ [IFNAME]: 'a'.repeat(16) }, 'invalid-argument', 'is no name for a link: up to 15'],
     [{ [IFNAME]: '../x' }, 'invalid-argument', "'../x' is no name for a link"],
     [{ [IFNAME]: 'front' }, 'invalid-argument', "'front' is given twice"],
