@@ -77,7 +77,11 @@ function judgeNetworkOptions(value: Value): Verdict | null {
 const NETWORK_KEYS: KeyTable = {
   name: honoured('Name', TEXT),
   external: external({}),
-  driver: refusedUnless(['overlay', ''], 'the networks of services are overlay networks', TEXT),
+  driver: refusedUnless(
+    ['overlay', ''],
+    'a network of another driver is made by `skep network create --scope swarm` and named here as external',
+    TEXT,
+  ),
   driver_opts: { ...honoured('Options', OPTIONS), judge: judgeNetworkOptions },
   internal: honoured('Internal', FLAG),
   attachable: honoured('Attachable', FLAG),
