@@ -28,6 +28,15 @@ export async function askLine(
   return (await firstLine(context)) || preset;
 }
 
+/** Whether the answer is yes; an empty one is no. @param warning what is about to happen, as whole sentences */
+export async function askWhetherToContinue(
+  context: CommandContext,
+  warning: string,
+): Promise<boolean> {
+  const question = `${warning}\nAre you sure you want to continue? [y/N]`;
+  return /^y(es)?$/i.test(await askLine(context, question, ''));
+}
+
 async function firstLine({ stdin }: CommandContext): Promise<string> {
   let text = '';
   // The input stays open: there may be a second question.

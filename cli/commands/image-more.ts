@@ -7,7 +7,7 @@ import type { ImageHistoryJson } from '../../common/model/engine-json/image.ts';
 import { familiarRepository, parseImageReference } from '../../common/model/image-reference.ts';
 import { renderListing } from '../output/listing.ts';
 import { ago, humanSize, rfc3339 } from '../output/units.ts';
-import { askLine } from './ask.ts';
+import { askWhetherToContinue } from './ask.ts';
 import {
   type Configure,
   collect,
@@ -124,14 +124,8 @@ export const prune: Configure = (command, context) => {
       const which = flags.all
         ? 'all images without at least one container associated to them'
         : 'all dangling images';
-      if (!flags.force) {
-        const answer = await askLine(
-          context,
-          `WARNING! This will remove ${which}.\nAre you sure you want to continue? [y/N]`,
-          '',
-        );
-        if (!/^y(es)?$/i.test(answer)) return;
-      }
+      const warning = `WARNING! This will remove ${which}.`;
+      if (!flags.force && !(await askWhetherToContinue(context, warning))) return;
       const dangling = [flags.all ? 'false' : 'true'];
       const result = await context.client.imagesPrune({ ...filterMap(flags.filter), dangling });
       const removed = result.ImagesDeleted ?? [];

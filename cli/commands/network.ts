@@ -1,12 +1,14 @@
 /** `skep network ...`. */
 import { Option } from 'commander';
-import type { IpamConfigJson } from '../../common/model/engine-json/network.ts';
-import { hasStatus } from '../client/transport.ts';
+import type { IpamConfigJson, NetworkJson } from '../../common/model/engine-json/network.ts';
+import { ApiError, hasStatus } from '../client/transport.ts';
 import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
 import { goTime } from '../output/units.ts';
+import { askWhetherToContinue } from './ask.ts';
 import {
+  type CommandContext,
   type Configure,
   collect,
   eachOf,
@@ -166,12 +168,28 @@ export const inspect: Configure = (command, context) => {
     );
 };
 
+const INGRESS_WARNING =
+  'WARNING! This will remove the routing-mesh network: no service can publish ports until another is made with --ingress.';
+
+/** Asks about the network of published ports alone. Of one that cannot be read the removal says why. */
+async function isRemovalWanted(context: CommandContext, ref: string): Promise<boolean> {
+  let network: NetworkJson;
+  try {
+    network = await context.client.network(ref);
+  } catch (err) {
+    if (err instanceof ApiError) return true;
+    throw err;
+  }
+  return !network.Ingress || askWhetherToContinue(context, INGRESS_WARNING);
+}
+
 export const rm: Configure = (command, context) => {
   command
     .argument('<network...>', 'ids or names')
-    .option('-f, --force', 'no error for a network that does not exist')
+    .option('-f, --force', 'no error for a network that does not exist, no question about ingress')
     .action((refs: readonly string[], { force }: { readonly force?: boolean }) =>
       eachOf(context, refs, async (ref) => {
+        if (!force && !(await isRemovalWanted(context, ref))) return;
         try {
           await context.client.networkRemove(ref);
         } catch (err) {

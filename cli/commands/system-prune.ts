@@ -1,6 +1,6 @@
 /** `skep system prune` and `skep volume prune`: what nobody uses any more, on the host whose daemon answers. */
 import { humanSize } from '../output/units.ts';
-import { askLine } from './ask.ts';
+import { askWhetherToContinue } from './ask.ts';
 import {
   type CommandContext,
   type Configure,
@@ -17,10 +17,9 @@ interface PruneFlags {
   readonly volumes?: boolean;
 }
 
-async function isWanted(context: CommandContext, what: readonly string[]): Promise<boolean> {
+function isWanted(context: CommandContext, what: readonly string[]): Promise<boolean> {
   const list = what.map((line) => `  - ${line}\n`).join('');
-  const question = `WARNING! This will remove:\n${list}\nAre you sure you want to continue? [y/N]`;
-  return /^y(es)?$/i.test(await askLine(context, question, ''));
+  return askWhetherToContinue(context, `WARNING! This will remove:\n${list}`);
 }
 
 function printDeleted(context: CommandContext, heading: string, names: readonly string[]): void {
