@@ -4,7 +4,7 @@ import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
-import { hasStatus } from '../client/transport.ts';
+import { ApiError, hasStatus } from '../client/transport.ts';
 import { type CommandContext, UsageError } from './context.ts';
 
 export interface Seat {
@@ -15,15 +15,35 @@ export interface Seat {
   readonly containerId: string;
 }
 
+const ON_WORKERS =
+  'From a worker this works where managers and workers are started with --api-exec-on-workers.';
+
 /** The running tasks that `ref` means, by slot. Throws when there is no such service. */
-export async function runningSeats(context: CommandContext, ref: string): Promise<readonly Seat[]> {
+export function runningSeats(context: CommandContext, ref: string): Promise<readonly Seat[]> {
   const { client } = context;
-  const { service, place } = await findService(context, ref);
-  const [tasks, nodes] = await Promise.all([
-    client.tasks({ service: [service.ID], 'desired-state': ['running'] }),
-    client.nodes(),
-  ]);
-  return seatsOf(service, tasks, nodes, place);
+  return orHowOnWorkers(context, async () => {
+    const { service, place } = await findService(context, ref);
+    const [tasks, nodes] = await Promise.all([
+      client.tasks({ service: [service.ID], 'desired-state': ['running'] }),
+      client.nodes(),
+    ]);
+    return seatsOf(service, tasks, nodes, place);
+  });
+}
+
+/** What `read` finds. A worker's refusal says besides Docker's words by what flag the daemons would answer. */
+export async function orHowOnWorkers<T>(
+  { client }: CommandContext,
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (err) {
+    if (!hasStatus(err, 503)) throw err;
+    const { Swarm } = await client.info();
+    const isWorker = Swarm.LocalNodeState === 'active' && !Swarm.ControlAvailable;
+    throw isWorker ? new ApiError(err.status, `${err.message} ${ON_WORKERS}`) : err;
+  }
 }
 
 /** Of its tasks those that run. @param place slot, or node's name or id; null = all */

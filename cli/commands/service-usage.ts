@@ -12,7 +12,7 @@ import {
   warnLine,
 } from './context.ts';
 import { inParallel } from './parallel.ts';
-import { runningSeats, type Seat, seatsOf } from './service-seats.ts';
+import { orHowOnWorkers, runningSeats, type Seat, seatsOf } from './service-seats.ts';
 import { ofStack } from './stack.ts';
 import { follow, type Measured, type StatsFlags, statsFlags } from './usage.ts';
 
@@ -65,11 +65,13 @@ export const stackStats: Configure = (command, context) => {
 async function stackSeats(context: CommandContext, stack: string): Promise<readonly Seat[]> {
   const { client } = context;
   const filter = ofStack(stack);
-  const [services, tasks, nodes] = await Promise.all([
-    client.services(filter),
-    client.tasks({ ...filter, 'desired-state': ['running'] }),
-    client.nodes(),
-  ]);
+  const [services, tasks, nodes] = await orHowOnWorkers(context, () =>
+    Promise.all([
+      client.services(filter),
+      client.tasks({ ...filter, 'desired-state': ['running'] }),
+      client.nodes(),
+    ]),
+  );
   const byService = new Map<string, TaskJson[]>();
   for (const task of tasks) {
     byService.set(task.ServiceID, [...(byService.get(task.ServiceID) ?? []), task]);

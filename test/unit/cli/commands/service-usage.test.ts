@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../../cli/client/transport.ts';
+import type { Configure } from '../../../../cli/commands/context.ts';
+import { serviceExec, stackExec } from '../../../../cli/commands/service-exec.ts';
 import {
   serviceStats,
   serviceTop,
@@ -136,5 +138,40 @@ test.each([
   const { stderr } = await runCommand(serviceStats, ['shop_db'], world);
   expect(stderr).toBe(
     `${'shop_db.1: Error response from daemon: no answer\n'.repeat(times)}the end\n`,
+  );
+});
+
+describe('at a node that does not know the services', () => {
+  const REFUSAL = 'This node is not a swarm manager. And so on.';
+  const HOW =
+    ' From a worker this works where managers and workers are started with --api-exec-on-workers.';
+  const ask = async (command: Configure, argv: readonly string[], Swarm: object) => {
+    const refused = async () => {
+      throw new ApiError(503, REFUSAL);
+    };
+    const fake = { ...engine, service: refused, services: refused, info: async () => ({ Swarm }) };
+    const { status, stderr } = await runCommand(command, argv, { engine: fake });
+    expect(status).toBe(1);
+    return stderr;
+  };
+
+  test.each([
+    ['service exec', serviceExec, ['web', '--', 'true']],
+    ['service exec --all', serviceExec, ['--all', 'web', '--', 'true']],
+    ['stack exec', stackExec, ['shop', 'web', '--', 'true']],
+    ['service top', serviceTop, ['web']],
+    ['stack top', stackTop, ['shop']],
+    ['service stats', serviceStats, ['--no-stream', 'web']],
+    ['stack stats', stackStats, ['--no-stream', 'shop']],
+  ])(
+    '%s says by what flag a worker would, and elsewhere no more than the daemon',
+    async (...[, command, argv]) => {
+      const error = `Error response from daemon: ${REFUSAL}`;
+      const worker = { LocalNodeState: 'active', ControlAvailable: false };
+      expect(await ask(command, argv, worker)).toBe(`${error}${HOW}\n`);
+      for (const other of [{ LocalNodeState: 'inactive' }, { ...worker, ControlAvailable: true }]) {
+        expect(await ask(command, argv, other)).toBe(`${error}\n`);
+      }
+    },
   );
 });
