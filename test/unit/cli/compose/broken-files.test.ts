@@ -59,6 +59,29 @@ describe('files as they are copied from books', () => {
       | ^^^^^^^^^`,
     );
   });
+
+  test('once the pair is quoted as a whole, the file is deployed as it was meant', () => {
+    const { stack, warnings } = load(broken('quoted-ports').replace('"80":"80"', '"80:80"'));
+    expect(stack.services.map(({ key }) => key)).toEqual(['blog', 'db']);
+    expect(stack.services[0]!.spec).toMatchObject({
+      TaskTemplate: { ContainerSpec: { Mounts: [{ Source: 'shop_web_data' }] } },
+      EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] },
+    });
+    expect(warnings).toEqual([]);
+  });
+
+  test('once the key stands in its column, the file is deployed as it was meant', () => {
+    const { stack, warnings } = load(broken('indentation').replace('\n networks:', '\nnetworks:'));
+    expect(stack.services.map(({ key }) => key)).toEqual(
+      Array.from({ length: 22 }, (_, at) => `worker${at}`).sort(),
+    );
+    // The last service names no network, and is in the stack's own.
+    expect(stack.networks).toMatchObject([
+      { Name: 'shop_back', Driver: 'overlay' },
+      { Name: 'shop_default' },
+    ]);
+    expect(warnings).toEqual([]);
+  });
 });
 
 describe('odd blanks', () => {
