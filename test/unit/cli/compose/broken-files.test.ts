@@ -80,7 +80,9 @@ describe('files as they are copied from books', () => {
       { Name: 'shop_back', Driver: 'overlay' },
       { Name: 'shop_default' },
     ]);
-    expect(warnings).toEqual([]);
+    expect(warnings).toEqual([
+      'f.yml:132:3: volumes.data has no effect: no service uses it: it is not made',
+    ]);
   });
 });
 
