@@ -115,6 +115,7 @@ describe.skipIf(ABSENT)('the official schemas (../shared/reference/compose-schem
       let refused = 0;
       fc.assert(
         fc.property(documentsOf(SCHEMAS.get(version)!), (document) => {
+          if (document === null) return; // a file without anything in it has no keys to judge
           if (!accepts(document)) {
             if (isSpecified(document)) return;
             refused++;
