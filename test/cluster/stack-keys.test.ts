@@ -332,6 +332,47 @@ describe.skipIf(!clusterTestsCanRun)('a key of a stack file', () => {
     expect(states.every(({ desired }) => desired === 'Shutdown')).toBe(true);
   });
 
+  describe('build', () => {
+    const deployed = (yaml: string) => {
+      const file = `services:\n  made:\n${indented(yaml, '    ')}`;
+      writeFileSync(join(dir, 'build.yml'), file);
+      const argv = ['-c', 'build.yml', '--resolve-image', 'never', '--detach', 'built'];
+      return shared.current.try(['stack', 'deploy', ...argv], { cwd: dir });
+    };
+
+    test('alone ends the deployment at its line, and nothing is made', async () => {
+      const { code, stdout, stderr } = await deployed('build: .');
+      expect([code, stdout]).toEqual([1, '']);
+      expect(stderr).toContain(
+        'build.yml:3:12: services.made.build: images are not built here, and no image is named\n',
+      );
+      const filter = ['--filter', 'label=com.docker.stack.namespace=built', '-q'];
+      for (const kind of ['service', 'network', 'config', 'secret']) {
+        expect(await shared.current.skep([kind, 'ls', ...filter]), kind).toBe('');
+      }
+    });
+
+    test('beside image runs that image, and says at its line that it has no effect', {
+      timeout: 90_000,
+    }, async () => {
+      writeFileSync(join(dir, 'Dockerfile'), `FROM ${IMAGE}\nRUN touch /made-here\n`);
+      const { code, stderr } = await deployed(
+        `image: ${OTHER_IMAGE}\nstop_grace_period: 1s\nbuild: .`,
+      );
+      expect([code, stderr]).toEqual([
+        0,
+        expect.stringContaining(
+          'build.yml:5:5: services.made.build has no effect: images are not built here: `image` must name one\n',
+        ),
+      ]);
+      await shared.current.running('built_made', 1);
+      const script = 'test -e /made-here && echo made here; cat /which';
+      const argv = ['service', 'exec', 'built_made', '--', '/bin/sh', '-c', script];
+      expect((await shared.current.try(argv)).stdout).toBe('the other');
+      await shared.current.skep(['stack', 'rm', 'built']);
+    });
+  });
+
   test('all of it goes', { timeout: 90_000 }, async () => {
     await shared.current.skep(['stack', 'rm', 'keys']);
     const { stdout } = await shared.current.try(['stack', 'ps', '-q', 'keys']);
