@@ -21,12 +21,12 @@ export function addContainerStreamRoutes(
     if (info.condition === 'paused' || !info.plain) requireAnswering(info, 'attach');
     const socket = context.hijack(streamType(wanted.tty, context.apiMinor));
     const gone = whenGone(socket);
-    if (context.flag('logs')) await replay(socket, containers, info, wanted, gone);
-    if (!context.flag('stream')) {
-      socket.end();
-      return;
-    }
     try {
+      if (context.flag('logs')) await replay(socket, containers, info, wanted, gone);
+      if (!context.flag('stream')) {
+        socket.end();
+        return;
+      }
       // The client may be here before the container starts.
       const how = await attachTo(socket, await containers.attach(info, gone), wanted, gone);
       if (how === 'detached') info.plain?.detached();

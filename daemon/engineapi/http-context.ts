@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { closeLingering } from './lingering-close.ts';
 import { patiently } from './patient-reader.ts';
 import { endInPieces, PIECE_BYTES_MAX } from './patient-writer.ts';
 import { BODY_BYTES_MAX, RawInput } from './raw-input.ts';
@@ -170,9 +171,10 @@ export class RequestContext {
 
   /**
    * Of what goes on for as long as its source does. Said before what it needs is begun: throws `unavailable` when too many
-   * streams are open.
+   * streams are open, `cancelled` when the client is gone.
    */
   reserveStream(): void {
+    if (this.response.closed) throw CLIENT_GONE; // its end would not be heard of any more
     if (!this.#isStream) this.#streams.take(this.response);
     this.#isStream = true;
   }
@@ -194,11 +196,19 @@ export class RequestContext {
 
   /**
    * Takes the connection over for raw bytes in both directions: 101 when the client asked for an
-   * upgrade, else 200 on the same socket (older clients). Throws `unavailable` when there are too many streams.
+   * upgrade, else 200 on the same socket (older clients). It closes some time after our side was ended, whatever its client
+   * does. Throws `unavailable` when there are too many streams, `cancelled` when the client is gone.
    */
   hijack(contentType: string): Duplex {
     const socket = this.#upgrade?.socket ?? this.request.socket;
+    if (socket.destroyed) throw CLIENT_GONE; // its end would not be heard of any more
     this.#streams.take(socket);
+    // What it still sends is nobody's from then on, but its end is to be heard of.
+    socket.once('finish', () => {
+      socket.unpipe();
+      socket.removeAllListeners('data');
+      closeLingering(socket, this.#clock);
+    });
     const status = this.#upgrade ? '101 UPGRADED' : '200 OK';
     const upgrade = this.#upgrade ? 'Connection: Upgrade\r\nUpgrade: tcp\r\n' : '';
     this.response.detachSocket(this.request.socket);

@@ -239,7 +239,7 @@ export class EngineServer implements Routes {
   ): void {
     const known = err instanceof SkepError;
     if (known && err.code === 'cancelled') {
-      response.destroy();
+      cutOff(request, response);
       return;
     }
     const status = known ? CODE_STATUS[err.code].http : 500;
@@ -247,7 +247,7 @@ export class EngineServer implements Routes {
       this.#options.log.error({ method: request.method, url: request.url, err }, 'request failed');
     }
     if (response.headersSent || response.destroyed || !response.socket) {
-      response.destroy();
+      cutOff(request, response);
       return;
     }
     const body = Buffer.from(`${JSON.stringify({ message: describeError(err) })}\n`);
@@ -276,6 +276,12 @@ export class EngineServer implements Routes {
     });
     return last;
   }
+}
+
+/** One that was not begun and has no connection any more has given it to its handler, or its client is gone. */
+function cutOff({ socket }: IncomingMessage, response: ServerResponse): void {
+  if (!response.headersSent && !response.socket) socket.destroy();
+  else response.destroy();
 }
 
 /** Of its body, which it says it has, not all has come. A request without one is whole, though Node tells so later. */

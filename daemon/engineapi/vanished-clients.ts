@@ -8,10 +8,10 @@ import { TLSSocket } from 'node:tls';
 
 export const VANISHED_CHECK_PERIOD_MS = 5_000;
 
-/** Those from which nothing comes. Of connections by TLS the ones below are to be looked at. */
+/** Those from which nothing comes, or nobody reads. Of connections by TLS the ones below are to be looked at. */
 export function silentAmong(connections: Iterable<Duplex>): Duplex[] {
   return [...connections].filter(
-    (it) => !(it instanceof TLSSocket) && (it.readableEnded || it.isPaused()),
+    (it) => !(it instanceof TLSSocket) && (it.readableEnded || it.readableFlowing !== true),
   );
 }
 

@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
+import { LINGER_MS_MAX } from '../../daemon/engineapi/lingering-close.ts';
 import {
   PatientWriter,
   PIECE_BYTES_MAX,
@@ -199,27 +201,30 @@ describe('a client is cut off', () => {
   });
 });
 
+const UPGRADE = 'Host: e\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n';
+const endOf = (connection: Duplex) => new Promise((resolve) => connection.once('end', resolve));
+const closed = (connection: Duplex) =>
+  new Promise((resolve) => connection.once('close', () => resolve('closed')));
+
 describe('a connection that was taken over', () => {
-  const takenOver = async () => {
+  /** @param handle what the handler does with it */
+  const takenOver = async (handle: (connection: Duplex) => void, head = UPGRADE) => {
     const taken: Duplex[] = [];
     server.add('POST', '/taken', (context) => {
       const connection = context.hijack('text/plain');
-      connection.resume();
       taken.push(connection);
+      handle(connection);
     });
     const socket = connect({ path: socketPath, allowHalfOpen: true });
     const begun = new Promise((resolve) => socket.once('data', resolve));
-    const headers = 'Host: e\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0';
-    socket.write(`POST /taken HTTP/1.1\r\n${headers}\r\n\r\n`);
+    socket.write(`POST /taken HTTP/1.1\r\n${head}`);
     await begun;
     return { socket, connection: taken[0]! };
   };
-  const endOf = (connection: Duplex) => new Promise((resolve) => connection.once('end', resolve));
-  const closed = (connection: Duplex) =>
-    new Promise((resolve) => connection.once('close', () => resolve('closed')));
+  const reads = (connection: Duplex): void => void connection.resume();
 
   test('is closed when its client is gone, though nothing is written to it', async () => {
-    const { socket, connection } = await takenOver();
+    const { socket, connection } = await takenOver(reads);
     const [ended, close] = [endOf(connection), closed(connection)];
     socket.destroy();
     await ended;
@@ -229,7 +234,7 @@ describe('a connection that was taken over', () => {
   });
 
   test('stays when its client has ended its input alone', async () => {
-    const { socket, connection } = await takenOver();
+    const { socket, connection } = await takenOver(reads);
     const ended = endOf(connection);
     socket.end();
     await ended;
@@ -240,4 +245,93 @@ describe('a connection that was taken over', () => {
     expect(await heard).toBe('output');
     socket.destroy();
   });
+
+  test('is closed when its client is gone, though nobody reads from it', async () => {
+    const { socket, connection } = await takenOver(() => {});
+    const close = closed(connection);
+    socket.write('input', () => socket.destroy());
+    await new Promise((resolve) => socket.once('close', resolve));
+    await clock.advance(VANISHED_CHECK_PERIOD_MS);
+    expect(await close).toBe('closed');
+  });
+
+  const plain = UPGRADE.replace('Connection: Upgrade\r\nUpgrade: tcp\r\n', '');
+  const ways = [
+    ['by an upgrade', UPGRADE],
+    ['without one', plain],
+  ] as const;
+  const readers = [
+    ['that nobody reads', () => {}],
+    [
+      'whose reader has stopped',
+      (connection: Duplex) => void connection.on('data', () => {}).pause(),
+    ],
+  ] as const;
+
+  test.each(readers)('%s, hears of its client after its end here', async (_, handle) => {
+    const { socket, connection } = await takenOver((it) => {
+      handle(it);
+      it.end('all');
+    });
+    const [ended, close] = [endOf(socket), closed(connection)];
+    socket.resume();
+    await ended;
+    socket.write('input that nobody wants', () => socket.destroy());
+    expect(await close).toBe('closed');
+  });
+
+  test('is closed after its end here, though its client keeps it', async () => {
+    const { socket, connection } = await takenOver((it) => void it.end());
+    const [ended, close] = [endOf(socket), closed(connection)];
+    socket.resume();
+    await ended;
+    await clock.advance(LINGER_MS_MAX);
+    expect(await close).toBe('closed');
+    socket.destroy();
+  });
+
+  test.each(ways)('%s is closed when its handler fails', async (_, head) => {
+    const { socket } = await takenOver(() => {
+      throw new SkepError('not-found', 'it is gone');
+    }, head);
+    socket.resume();
+    await endOf(socket);
+    socket.destroy();
+  });
+
+  test('none is, nor a stream begun, for a client that is gone: it would keep its place', async () => {
+    const failed: unknown[] = [];
+    const heard = new Promise<void>((resolve) => {
+      server.add('POST', '/late', async (context) => {
+        context.request.socket.destroy();
+        await new Promise((gone) => context.response.once('close', gone));
+        for (const take of [() => context.hijack('text/plain'), () => context.reserveStream()]) {
+          try {
+            take();
+          } catch (err) {
+            failed.push(err);
+          }
+        }
+        resolve();
+      });
+    });
+    const socket = connect(socketPath, () => socket.write(`POST /late HTTP/1.1\r\n${plain}`));
+    socket.on('error', () => {});
+    await heard;
+    const cancelled = expect.objectContaining({ code: 'cancelled' });
+    expect(failed).toEqual([cancelled, cancelled]);
+  });
+});
+
+test('a stream that was asked for with an upgrade ends when its client is gone', async () => {
+  const socket = connect(socketPath, () => socket.write(`GET /stream HTTP/1.1\r\n${UPGRADE}`));
+  await new Promise((resolve) => socket.once('data', resolve));
+  const gone = new Promise((resolve) =>
+    open[0]!.signal.addEventListener('abort', () => resolve('gone')),
+  );
+  const left = closed(socket);
+  socket.write('what nobody reads', () => socket.destroy());
+  await left;
+  await clock.advance(VANISHED_CHECK_PERIOD_MS);
+  expect(await gone).toBe('gone');
 });
