@@ -32,6 +32,7 @@ const KILL_AFTER_MS = 10_000;
 const NEED_THIS_MACHINE = [
   'test/native/runtime-cgroup2.test.ts',
   'test/native/network-encryption.test.ts',
+  'test/native/network-sctp.test.ts',
   'test/cluster/clients.test.ts',
   'test/cluster/differential.test.ts',
   'test/cluster/nginx.test.ts',

@@ -319,7 +319,7 @@ export class NetworkLab {
 
   /** Answers the first packet of SCTP in `netns` with `tag`: see network-sctp.py. */
   async sctpServer(netns: string, tag: number): Promise<void> {
-    await this.#saying('nsenter', `--net=${netns}`, PYTHON, SCTP_SCRIPT, 'serve', `${tag}`);
+    await this.program(netns, PYTHON, SCTP_SCRIPT, 'serve', `${tag}`);
   }
 
   /** A nameserver in `netns` that knows `outside.example` only (203.0.113.7). */
@@ -335,7 +335,12 @@ export class NetworkLab {
 
   /** Runs a script of Node in `netns` until the lab is closed; resolves when it says something. */
   async script(netns: string, file: string, ...args: string[]): Promise<void> {
-    await this.#saying('nsenter', `--net=${netns}`, process.execPath, file, ...args);
+    await this.program(netns, process.execPath, file, ...args);
+  }
+
+  /** Runs a program in `netns` until the lab is closed; resolves when it says something. */
+  async program(netns: string, file: string, ...args: string[]): Promise<void> {
+    await this.#saying('nsenter', `--net=${netns}`, file, ...args);
   }
 
   /** Datagrams over `flows` flows, from `netns`; resolves with what ends them. */
