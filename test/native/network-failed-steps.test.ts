@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { OverlayNetwork, type OverlayParts } from '../../worker/network/overlay-network.ts';
 import { httpFrom, inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
@@ -19,6 +19,11 @@ import { endpoint, network, peer, port, remove, service, set } from '../support/
 const isRoot = process.getuid?.() === 0;
 const INGRESS = network('ingress', 4136, 0, { ingress: true });
 const FRONT = network('front', 4137, 1);
+/** At a path where a folder belongs, and its parents. */
+const asFile = (path: string): void => {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, '');
+};
 const RIGHT = { drifts: [], failures: [] };
 
 describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', () => {
@@ -94,24 +99,30 @@ describe.skipIf(!isRoot)('a step that the kernel could not follow (root only)', 
     expect(await answer(9090)).toBe(`web ${lab.outsideAddress}`);
     expect(await answer(8080)).toMatch(/^failed/);
   });
-  test('leaves no socket open when it was the leaving, which can be done again', async () => {
-    await host.apply(tables(), true);
-    const task = await attachWeb();
-    await task.end();
-    await host.detach(seats()[0]!.taskId);
-    await host.stop();
-    const before = host.openSockets();
+
+  test.each([
     // What was before us cannot be put back while its file is none.
-    const kept = `${host.dir}/ip_forward`;
-    rmSync(kept, { force: true });
-    mkdirSync(kept);
-    await expect(host.removeAll()).rejects.toThrow();
-    expect(host.openSockets()).toBe(before);
-    rmdirSync(kept);
-    await host.removeAll();
-    expect(host.openSockets()).toBe(before);
-    expect(await inNetns(host.netns, 'nft', 'list', 'tables')).toBe('');
-  });
+    ['the host, at its end', (): string => `${host.dir}/ip_forward`, mkdirSync],
+    ['networks that nodes make, at its beginning', () => `${host.dir}/made/places`, asFile],
+  ])(
+    'leaves no socket open when it was the leaving (%s), which can be done again',
+    async (_, pathOf, spoil) => {
+      await host.apply(tables(), true);
+      const task = await attachWeb();
+      await task.end();
+      await host.detach(seats()[0]!.taskId);
+      await host.stop();
+      const before = host.openSockets();
+      rmSync(pathOf(), { recursive: true, force: true });
+      spoil(pathOf());
+      await expect(host.removeAll()).rejects.toThrow();
+      expect(host.openSockets()).toBe(before);
+      rmSync(pathOf(), { recursive: true });
+      await host.removeAll();
+      expect(host.openSockets()).toBe(before);
+      expect(await inNetns(host.netns, 'nft', 'list', 'tables')).toBe('');
+    },
+  );
 });
 
 test.skipIf(!isRoot)(

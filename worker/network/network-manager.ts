@@ -202,7 +202,9 @@ export class NetworkManager {
       try {
         return await node.attach(request);
       } catch (err) {
-        await this.#made.detach(taskId);
+        await this.#made.detach(taskId).catch((left: unknown) => {
+          this.#options.log.error({ taskId, err: left }, 'links of a task that failed are left');
+        });
         throw err;
       }
     });
@@ -256,8 +258,11 @@ export class NetworkManager {
   /** Forgets a task and removes networks that nobody here uses any more. Idempotent. */
   detachTask(taskId: TaskId): Promise<void> {
     return this.#serial.run(async () => {
-      await this.#node?.detach(taskId);
-      await this.#made.detach(taskId);
+      try {
+        await this.#node?.detach(taskId);
+      } finally {
+        await this.#made.detach(taskId);
+      }
     });
   }
 
@@ -268,8 +273,12 @@ export class NetworkManager {
       await ended;
       const node = this.#node ?? (await this.#open());
       this.#node = null;
-      await this.#made.removeAll();
-      await node.destroy();
+      // Whatever the first leaves: the other's sockets are nobody's any more.
+      try {
+        await this.#made.removeAll();
+      } finally {
+        await node.destroy();
+      }
       await rm(this.#options.dir, { recursive: true, force: true });
     });
   }

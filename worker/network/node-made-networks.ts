@@ -94,7 +94,6 @@ export class NodeMadeNetworks {
   /** Takes up the tasks that run from before this daemon; links of others go. Idempotent. */
   async start(): Promise<void> {
     if (this.#isStarted) return;
-    this.#isStarted = true;
     const running = new Map<string, RunningPlace>();
     for (const name of await this.#files.list(this.#placesDir)) {
       const taskId = asId<TaskId>(name);
@@ -104,6 +103,7 @@ export class NodeMadeNetworks {
         this.#seats.set(taskId, place.seats);
       } else await this.#files.remove(this.#fileOf(taskId));
     }
+    this.#isStarted = true;
     try {
       await this.#networks.start(running);
       await this.#forgetUnused();
@@ -163,10 +163,22 @@ export class NodeMadeNetworks {
       const place: Place = { netnsPath, netnsInode: inodeOf(netnsPath) ?? 0, seats };
       await this.#files.replace(this.#fileOf(taskId), JSON.stringify(place));
     } catch (err) {
-      await this.#networks.detach(taskId);
-      await this.detach(taskId);
-      await this.#forgetUnused();
+      await this.#takeBack(taskId);
       throw err;
+    }
+  }
+
+  /** What an attach that failed has made. Never rejects: why it failed is what must be told. */
+  async #takeBack(taskId: TaskId): Promise<void> {
+    const steps = [
+      () => this.#networks.detach(taskId),
+      () => this.detach(taskId),
+      () => this.#forgetUnused(),
+    ];
+    for (const step of steps) {
+      await step().catch((err: unknown) => {
+        this.#log.error({ taskId, err }, 'networks of a task that failed are not taken back whole');
+      });
     }
   }
 
