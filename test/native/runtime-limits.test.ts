@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OciResources, OciSpec } from '../../worker/runtime/oci.ts';
 import type { Cgroup1Report } from '../support/cgroup1-probe.ts';
@@ -389,7 +389,58 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: resource limits', () => {
       one!.receivedBytes,
       one!.receivedPackets,
     ]);
+    const [, line = ''] = readFileSync(`/proc/${netnsOf('one')}/net/dev`, 'utf8').split('eth0:');
+    const told = line.split('\n')[0]!.trim().split(/\s+/).map(Number); // 8 of what came, 8 of what went
+    expect([told.slice(0, 4), told.slice(8, 12)]).toEqual([
+      [one!.receivedBytes, one!.receivedPackets, one!.receiveErrors, one!.receiveDropped],
+      [one!.sentBytes, one!.sentPackets, one!.sendErrors, one!.sendDropped],
+    ]);
     for (const id of ids) await box.runtime.killAll(id);
+  });
+
+  test('what is told of its group is what the files of the kernel say at that moment', async () => {
+    const work = 'dd if=/dev/zero of=/tmp/data bs=1M count=8; sleep 100 & while :; do :; done';
+    await box.run('told', work);
+    const read = (file: string): string => {
+      const dir = box.cgroupDirs().find((one) => existsSync(join(one, 'told', file)));
+      return readFileSync(join(dir ?? '', 'told', file), 'utf8');
+    };
+    const numberOf = (file: string, key = '') =>
+      Number(new RegExp(`^${key}\\s*(\\d+)$`, 'm').exec(read(file))?.[1]);
+    const fromFiles = () =>
+      onV1
+        ? {
+            cpuUsageNanos: BigInt(read('cpuacct.usage').trim()),
+            memoryUsageBytes: numberOf('memory.usage_in_bytes'),
+            memoryInactiveFileBytes: numberOf('memory.stat', 'total_inactive_file'),
+            memoryMaxUsageBytes: numberOf('memory.max_usage_in_bytes'),
+            pids: numberOf('pids.current'),
+          }
+        : {
+            cpuUsageNanos: BigInt(numberOf('cpu.stat', 'usage_usec')) * 1000n,
+            memoryUsageBytes: numberOf('memory.current'),
+            memoryInactiveFileBytes: numberOf('memory.stat', 'inactive_file'),
+            memoryMaxUsageBytes: numberOf('memory.peak'),
+            pids: numberOf('pids.current'),
+          };
+    await expect.poll(() => box.runtime.stats('told').pids, { timeout: 20_000 }).toBe(2);
+    await box.runtime.freeze('told');
+    // Freezing is not immediate, and the kernel takes back what it lent to each CPU when it likes.
+    await expect
+      .poll(
+        () => {
+          const before = fromFiles();
+          const told = box.runtime.stats('told');
+          return { told, still: isDeepStrictEqual(before, fromFiles()), before };
+        },
+        { timeout: 20_000 },
+      )
+      .toSatisfy(({ told, still, before }) => {
+        if (still) expect(told).toMatchObject(before);
+        return still;
+      });
+    expect(box.runtime.stats('told').memoryMaxUsageBytes).toBeGreaterThan(8 * MIB);
+    await box.runtime.killAll('told');
   });
 
   test('a frozen container stands still, and can be killed', async () => {
