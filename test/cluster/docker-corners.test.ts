@@ -1,7 +1,7 @@
 // What a person runs into once in a while, with the real docker command: a terminal that is left by keys, an image for
-// another processor, volumes that are not filled, filled in part, or cannot be mounted.
+// another processor, volumes that are not filled, filled in part, moved, or cannot be mounted.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -170,6 +170,38 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       const outside = await tryDocker(['run', '--rm', '--mount', part('../..'), 'box', 'true']);
       expect(outside.code).toBe(125);
       expect(outside.stderr).toContain('../..');
+    });
+
+    test('moves in an archive that containers write and read, with modes, owners and links', async () => {
+      const make = 'mkdir -m 1770 d; echo x > d/f; chown 7:8 d/f; chmod 4750 d/f; ln -s /gone d/l';
+      const backup = join(dir, 'backup');
+      mkdirSync(backup);
+      const box = (volume: string, words: string) => {
+        const mounts = ['-v', `${volume}:/d`, '-v', `${backup}:/b`, '-w', '/d'];
+        return docker('run', '--rm', ...mounts, 'box', 'sh', '-ec', words);
+      };
+      const look =
+        'find . -exec stat -c "%n %A %u:%g %s" {} + | sort; stat -c %Y d/f; cat d/f; readlink d/l';
+      await box('moved', `${make}; touch -h -d @1000000000 d/f; tar cf /b/moved.tar .`);
+      const before = await box('moved', look);
+      expect(before).toContain('./d/f -rwsr-x--- 7:8 2\n');
+      await docker('volume', 'rm', 'moved');
+      expect(await docker('volume', 'ls', '-q')).not.toContain('moved');
+      await box('elsewhere', 'tar xpf /b/moved.tar');
+      expect(await box('elsewhere', look)).toBe(before);
+    });
+
+    test('that a container has, running or not, is not removed', async () => {
+      await docker('run', '-d', '--name', 'user', '-v', 'used:/d', 'box');
+      for (const state of ['running', 'exited']) {
+        expect(await status('user')).toBe(state);
+        const refused = await tryDocker(['volume', 'rm', 'used']);
+        expect(refused.code, state).toBe(1);
+        expect(refused.stderr, state).toContain('volume is in use');
+        await docker('stop', '-t', '0', 'user');
+      }
+      await docker('rm', 'user');
+      await docker('volume', 'rm', 'used');
     });
 
     test('of a server that is not there is told with the mount that failed, and nothing is left', async () => {
