@@ -100,8 +100,9 @@ export class ImageCollector {
     for (const { id } of [...unwanted].sort((a, b) => a.lastUsedMs - b.lastUsedMs)) {
       if ((await fullness()) < watermarks.low) break;
       signal.throwIfAborted();
-      bytes += await remove(id);
-      removed++;
+      const freed = await remove(id);
+      bytes += freed;
+      if (freed > 0) removed++;
     }
     log.info({ bytes, removed }, 'disk was filling, unused images were removed');
     return bytes;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { silentLogger } from '../../../common/base/log.ts';
+import { type Logger, silentLogger } from '../../../common/base/log.ts';
 import { COLLECT_PERIOD_MS, ImageCollector } from '../../../worker/images/image-collector.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { InstantClock } from '../../support/instant-clock.ts';
@@ -15,11 +15,17 @@ interface Scene {
   /** id -> GB and when it was used last */
   readonly images?: Readonly<Record<string, readonly [gb: number, lastUsedMs: number]>>;
   readonly wanted?: readonly string[] | null;
+  /** that somebody began to use meanwhile */
+  readonly taken?: readonly string[];
 }
 
-async function collected({ usedGb, rubbishGb = 0, images = {}, wanted = [] }: Scene) {
+async function collected({ usedGb, rubbishGb = 0, images = {}, wanted = [], taken = [] }: Scene) {
   let used = usedGb * GB;
   const log: string[] = [];
+  let told: unknown;
+  const info = (fields: { removed: number }): void => {
+    told = fields.removed;
+  };
   const collector = new ImageCollector({
     watermarks: { high: 0.85, low: 0.8, minAgeMs: MIN_AGE_MS },
     fullness: async () => used / (100 * GB),
@@ -32,26 +38,27 @@ async function collected({ usedGb, rubbishGb = 0, images = {}, wanted = [] }: Sc
     wanted: async () => (wanted === null ? null : new Set(wanted)),
     remove: async (id) => {
       log.push(id);
+      if (taken.includes(id)) return 0;
       used -= images[id]![0] * GB;
       return images[id]![0] * GB;
     },
     clock: new InstantClock(),
-    log: silentLogger,
+    log: { ...silentLogger, info } as Logger,
   });
   const bytes = await collector.collect(never);
-  return { log, gb: bytes / GB };
+  return { log, gb: bytes / GB, told };
 }
 
 describe('image collector', () => {
   const images = { old: [2, 10], older: [2, 5], young: [2, 90] } as const;
 
   test('leaves everything below the high watermark', async () => {
-    expect(await collected({ usedGb: 84, rubbishGb: 5, images })).toEqual({ log: [], gb: 0 });
+    expect(await collected({ usedGb: 84, rubbishGb: 5, images })).toMatchObject({ log: [], gb: 0 });
   });
 
   test('removes what no image has, then images unused for longest, down to the low one', async () => {
     const outcome = await collected({ usedGb: 86, rubbishGb: 3, images });
-    expect(outcome).toEqual({ log: ['rubbish', 'older', 'old'], gb: 7 });
+    expect(outcome).toEqual({ log: ['rubbish', 'older', 'old'], gb: 7, told: 2 });
   });
 
   test('is content with rubbish when that was enough', async () => {
@@ -61,6 +68,11 @@ describe('image collector', () => {
   test('leaves what services want, however full the disk is', async () => {
     const outcome = await collected({ usedGb: 99, images, wanted: ['older', 'young'] });
     expect(outcome.log).toEqual(['rubbish', 'old']);
+  });
+
+  test('counts no image as removed that somebody began to use', async () => {
+    const outcome = await collected({ usedGb: 86, images, taken: ['older'] });
+    expect(outcome).toEqual({ log: ['rubbish', 'older', 'old', 'young'], gb: 4, told: 2 });
   });
 
   test('leaves what came or was used shortly before', async () => {
@@ -116,6 +128,6 @@ describe('image collector', () => {
 
   test('removes no image while no manager says what is wanted', async () => {
     const outcome = await collected({ usedGb: 99, rubbishGb: 1, images, wanted: null });
-    expect(outcome).toEqual({ log: ['rubbish'], gb: 1 });
+    expect(outcome).toMatchObject({ log: ['rubbish'], gb: 1 });
   });
 });
