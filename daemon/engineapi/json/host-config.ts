@@ -23,7 +23,7 @@ const MEMORY_BYTES_MIN = 6 * 1024 * 1024;
 
 /** field -> why it is refused when it is given with a meaning */
 const REFUSED: Readonly<Record<string, string>> = {
-  StorageOpt: 'storage options are not done yet',
+  StorageOpt: 'what a container may write has no limit of its own',
   Annotations: 'annotations are not done yet',
   CgroupParent: 'the parent group is that of the daemon',
   Cgroup: 'joining groups is not done',

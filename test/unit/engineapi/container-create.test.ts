@@ -307,6 +307,7 @@ describe('a container as docker run sends it', () => {
   test.each<[object, string]>([
     [{ DeviceRequests: [{ Options: { a: 'b' } }] }, 'HostConfig.DeviceRequests[0].Options'],
     [{ LogConfig: { Type: 'splunk' } }, 'log driver "splunk"'],
+    [{ StorageOpt: { size: '20G' } }, 'HostConfig.StorageOpt'],
     [{ UsernsMode: 'keep-id' }, 'HostConfig.UsernsMode'],
     [{ MaskedPaths: [] }, 'HostConfig.MaskedPaths'],
     [{ SecurityOpt: ['systempaths=unconfined'] }, 'systempaths'],
