@@ -2,6 +2,7 @@
  * that give each blob, by its own access log? */
 import { join } from 'node:path';
 import { EngineClient } from '../../cli/client/engine-client.ts';
+import { SeededRandom } from '../../common/base/random.ts';
 import { FaultProxy } from '../../test/support/fault-proxy.ts';
 import { buildBusyboxImage } from '../../test/support/image-builder.ts';
 import { push, startRegistry } from '../../test/support/image-registry.ts';
@@ -14,7 +15,7 @@ const MANAGERS = 3;
 const WORKERS = 2;
 /** All development clusters' bridges lie in it. */
 const SUBNETS = '172.30.0.0/16';
-/** Of a layer, so that the nodes' pulls overlap. */
+/** Of a layer that does not compress, so that the nodes' pulls overlap. */
 const LAYER_BYTES = 20_000_000;
 
 export async function sharing(): Promise<void> {
@@ -35,7 +36,7 @@ export async function sharing(): Promise<void> {
     const [first] = (JSON.parse(up) as { hosts: { address: string; socket: string }[] }).hosts;
     await door.start(first!.address.replace(/\.\d+$/, '.1'));
     const outTar = join(dir, 'image.tar');
-    const files = { data: Buffer.alloc(LAYER_BYTES, 'not all the same. ') };
+    const files = { data: Buffer.from(new SeededRandom(1).bytes(LAYER_BYTES)) };
     buildBusyboxImage({ name: 'app:1', outTar, cmd: ['sleep', '1000000'], files });
     push(registry, outTar, 'app:1');
     await runEverywhere(`unix://${first!.socket}`, `${door.host}/app:1`);
