@@ -6,7 +6,7 @@
  * times slower: nothing there may be given up as early as elsewhere.
  */
 import { basename } from 'node:path';
-import { type Reporter, startVitest, type TestError, type TestModule } from 'vitest/node';
+import { type Reporter, startVitest, type TestModule } from 'vitest/node';
 
 const PATIENCE_MS = 120_000;
 const WORDS_MAX = 600;
@@ -27,7 +27,7 @@ export interface SuiteReport {
 
 const nameOf = ({ moduleId }: TestModule): string => basename(moduleId, '.mjs');
 
-function wordsOf(errors: readonly Pick<TestError, 'message' | 'stack'>[]): string {
+function wordsOf(errors: readonly { message: string; stack?: string | undefined }[]): string {
   return errors
     .map(({ message, stack }) => stack ?? message)
     .join('\n')
