@@ -388,16 +388,31 @@ export class ContainerView {
     runtimeId,
     image,
   }: Pick<ContainerInfo, 'runtimeId' | 'image'>): Promise<ContainerSizes> {
-    const changedBytes = await this.#changedBytes(runtimeId);
-    return { changedBytes, rootBytes: changedBytes + (image?.sizeBytes ?? 0) };
+    // It never ran, or is gone meanwhile.
+    return sizesOf((await this.#changedBytes(runtimeId)) ?? 0, image);
   }
 
-  async #changedBytes(runtimeId: string): Promise<number> {
+  /** As `sizes`; null for one that is on its way out, or gone, when they are read. */
+  async sizesIfStaying(info: ContainerInfo): Promise<ContainerSizes | null> {
+    const stays = (): boolean => this.isThere(info) && info.plain?.condition !== 'removing';
+    try {
+      const changedBytes = await this.#changedBytes(info.runtimeId);
+      // Those of tasks have a root as long as they stay.
+      if (!stays() || (changedBytes === null && info.task !== null)) return null;
+      return sizesOf(changedBytes ?? 0, info.image);
+    } catch (err) {
+      if (!stays()) return null; // its files go one by one
+      throw err;
+    }
+  }
+
+  /** null = it has no root. */
+  async #changedBytes(runtimeId: string): Promise<number | null> {
     try {
       const { taskDir } = await this.#options.runtime.layers(runtimeId);
       return await treeSizeBytes(join(taskDir, 'upper'));
     } catch (err) {
-      if (hasCode(err, 'not-found')) return 0; // it never ran, or is gone meanwhile
+      if (hasCode(err, 'not-found')) return null;
       throw err;
     }
   }
@@ -470,4 +485,8 @@ export class ContainerView {
       shown: null,
     };
   }
+}
+
+function sizesOf(changedBytes: number, image: ContainerInfo['image']): ContainerSizes {
+  return { changedBytes, rootBytes: changedBytes + (image?.sizeBytes ?? 0) };
 }

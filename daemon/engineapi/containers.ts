@@ -1,7 +1,7 @@
 /** Containers: lists, inspection, logs. What tasks are is the orchestrator's business. */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
+import type { ContainerInfo, ContainerSizes, ContainerView } from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import {
   CLUSTER_CONTAINER_FILTERS,
@@ -34,10 +34,6 @@ export interface ContainerRoutesOptions {
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
   const { containers, clock, networkIdOf, elsewhere } = options;
-  const sizesJson = async (info: ContainerInfo): Promise<object> => {
-    const { changedBytes, rootBytes } = await containers.sizes(info);
-    return { SizeRw: changedBytes, SizeRootFs: rootBytes };
-  };
 
   const ownRows = async (
     context: RequestContext,
@@ -55,7 +51,12 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const answer: ContainerRow[] = [];
     for (const info of shown) {
       const row = containerRowToJson(info, clock.wallMs(), networkIdOf, context.apiMinor);
-      answer.push({ ...row, ...(context.flag('size') && (await sizesJson(info))) });
+      if (!context.flag('size')) {
+        answer.push(row);
+        continue;
+      }
+      const sizes = await containers.sizesIfStaying(info);
+      if (sizes !== null) answer.push({ ...row, ...sizesJson(sizes) });
     }
     return answer;
   };
@@ -76,7 +77,7 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
 
   routes.add('GET', '/containers/:id/json', async (context) => {
     const info = containers.require(context.param('id'));
-    const sizes = context.flag('size') && (await sizesJson(info));
+    const sizes = context.flag('size') && sizesJson(await containers.sizes(info));
     const volumes = await containers.volumesOf(info);
     const json = containerToJson({ ...info, volumes }, networkIdOf, context.apiMinor);
     context.send(200, { ...json, ...sizes });
@@ -93,6 +94,10 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const lines = isMarked ? linesOf(records, attributes) : records;
     await writeLogLines(out, lines, selection, tty, clock, context.signal);
   });
+}
+
+function sizesJson({ changedBytes, rootBytes }: ContainerSizes): object {
+  return { SizeRw: changedBytes, SizeRootFs: rootBytes };
 }
 
 /** 0 and, as older clients have it, less = all. */

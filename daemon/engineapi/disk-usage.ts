@@ -19,11 +19,13 @@ export function addDiskUsageRoute(
   routes: Routes,
   { worker, clock, networkIdOf }: DiskUsageOptions,
 ): void {
-  /** One after the other, as volumes. */
+  /** One after the other, as volumes; without those that are removed meanwhile. */
   const containersJson = async (): Promise<object[]> => {
     const rows: object[] = [];
     for (const info of worker.containers.list()) {
-      const { changedBytes: SizeRw, rootBytes: SizeRootFs } = await worker.containers.sizes(info);
+      const sizes = await worker.containers.sizesIfStaying(info);
+      if (sizes === null) continue;
+      const { changedBytes: SizeRw, rootBytes: SizeRootFs } = sizes;
       rows.push({ ...containerRowToJson(info, clock.wallMs(), networkIdOf), SizeRw, SizeRootFs });
     }
     return rows;

@@ -22,6 +22,8 @@ async function answerTo(path: string, query: string): Promise<unknown> {
         list: () => all,
         require: () => all[0],
         sizes: async () => ({ changedBytes: 5, rootBytes: 105 }),
+        sizesIfStaying: async ({ name }: ContainerInfo) =>
+          name === 'a' ? null : { changedBytes: 5, rootBytes: 105 },
         volumesOf: async () => [{ name: 'v', path: '/v', target: '/in', readOnly: false }],
       } as unknown as ContainerView,
       clock: new FakeClock(),
@@ -66,6 +68,8 @@ test('sizes are told when they are asked for, in the list and of one', async () 
   const sizes = { SizeRw: 5, SizeRootFs: 105 };
   expect(await answerTo('/containers/json', 'size=1')).toMatchObject([sizes]);
   expect(await answerTo('/containers/:id/json', 'size=1')).toMatchObject(sizes);
+  const rows = (await answerTo('/containers/json', 'size=1&all=1')) as { Names: string[] }[];
+  expect(rows.flatMap(({ Names }) => Names)).toEqual(['/c', '/b']); // the third is removed meanwhile
   expect(await answerTo('/containers/:id/json', '')).not.toHaveProperty('SizeRw');
 });
 

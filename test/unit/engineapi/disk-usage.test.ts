@@ -2,11 +2,13 @@ import { expect, test } from 'vitest';
 import { addDiskUsageRoute } from '../../../daemon/engineapi/disk-usage.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerInfo } from '../../../worker/container-view.ts';
 import type { Worker } from '../../../worker/worker.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 const INFO = aContainerInfo();
+const REMOVED = aContainerInfo({ id: 'f'.repeat(64) });
 
 async function answerTo(query: string): Promise<unknown> {
   let handler: ((context: RequestContext) => unknown) | null = null;
@@ -16,8 +18,9 @@ async function answerTo(query: string): Promise<unknown> {
     },
   } as unknown as Routes;
   const containers = {
-    list: () => [INFO],
-    sizes: async () => ({ changedBytes: 5, rootBytes: 105 }),
+    list: () => [INFO, REMOVED],
+    sizesIfStaying: async ({ id }: ContainerInfo) =>
+      id === REMOVED.id ? null : { changedBytes: 5, rootBytes: 105 },
   };
   const volumes = {
     list: () => [{ name: 'data', usedBy: ['c'], createdAtMs: 0, labels: {}, options: {} }],
@@ -41,7 +44,7 @@ async function answerTo(query: string): Promise<unknown> {
   return answer;
 }
 
-test('tells what images, containers and volumes take', async () => {
+test('tells what images, containers and volumes take, without a container that is removed meanwhile', async () => {
   expect(await answerTo('')).toMatchObject({
     LayersSize: 1000,
     Containers: [{ Id: INFO.id, SizeRw: 5, SizeRootFs: 105 }],

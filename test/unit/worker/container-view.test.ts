@@ -9,6 +9,7 @@ import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { DEFAULT_ISOLATION, type TaskSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import { ContainerView } from '../../../worker/container-view.ts';
+import type { PlainContainer } from '../../../worker/containers/plain-container.ts';
 import type { OciMount } from '../../../worker/runtime/oci.ts';
 import {
   aContainerSpec,
@@ -17,6 +18,7 @@ import {
   aTaskSpec,
   aTaskStatus,
 } from '../../support/builders.ts';
+import { aContainerInfo } from '../../support/container-info.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { anImage, FakeRuntime } from '../../support/fake-container-host.ts';
 
@@ -39,6 +41,7 @@ function scene(
     throw new SkepError('not-found', 'no such container');
   },
   mounts: readonly OciMount[] = [],
+  plain: readonly PlainContainer[] = [],
 ) {
   const runtime = new FakeRuntime();
   const images = new Map([[tasks[0]?.id ?? '', anImage()]]);
@@ -47,7 +50,7 @@ function scene(
   const gone = { isAtThaw: false, isItsProcess: false };
   const view = new ContainerView({
     tasks: () => tasks.map((task) => ({ task, status: aTaskStatus({ state: 'running' }) })),
-    plain: () => [],
+    plain: () => plain,
     runtime: {
       get: (id) => runtime.get(id),
       exec: (id, spec) => runtime.exec(id, spec),
@@ -287,5 +290,48 @@ describe('containers of a node', () => {
     const { view } = scene([task]);
     const sizes = { changedBytes: 0, rootBytes: anImage().sizeBytes };
     expect(await view.sizes(view.require(task.id))).toEqual(sizes);
+  });
+
+  test('that are removed while their sizes are read have none to be listed by', async () => {
+    const task = aTask();
+    let remove = (): void => {};
+    const damaged = new SkepError('data-loss', 'read bundle: it is missing');
+    const taskDirs = {
+      gone: () => remove(),
+      'half gone': () => {
+        remove();
+        throw damaged;
+      },
+      'not gone yet': () => {
+        throw new SkepError('not-found', 'no such container');
+      },
+      damaged: () => {
+        throw damaged;
+      },
+      there: () => {},
+    };
+    const sizesWhen = async (when: keyof typeof taskDirs): Promise<unknown> => {
+      const { view, runtime } = scene([task], [], async () => {
+        taskDirs[when]();
+        return '/none';
+      });
+      remove = () => void runtime.containers.delete(task.id);
+      return view.sizesIfStaying(view.require(task.id));
+    };
+    expect(await sizesWhen('gone')).toBe(null);
+    expect(await sizesWhen('half gone')).toBe(null);
+    expect(await sizesWhen('not gone yet')).toBe(null);
+    await expect(sizesWhen('damaged')).rejects.toBe(damaged);
+    expect(await sizesWhen('there')).toMatchObject({ changedBytes: 0 });
+  });
+
+  test('outside of services are listed by their sizes also before they ran, not while they are removed', async () => {
+    const sizesIn = (condition: string): Promise<unknown> => {
+      const plain = { id: 'c', condition } as unknown as PlainContainer;
+      const { view } = scene([], [], undefined, [], [plain]);
+      return view.sizesIfStaying(aContainerInfo({ id: 'c', plain }));
+    };
+    expect(await sizesIn('created')).toMatchObject({ changedBytes: 0 });
+    expect(await sizesIn('removing')).toBe(null);
   });
 });
