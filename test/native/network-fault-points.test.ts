@@ -1,6 +1,6 @@
 /**
- * The daemon dies as by kill -9 at any moment of attaching and detaching a task: the next one finishes what it was told
- * to do, leaves nothing, and gives no address twice. SKEP_PROOFS=full looks at more moments. Needs root.
+ * The daemon dies as by kill -9 at each step and at any moment of attaching and detaching a task: the next one finishes what
+ * it was told to do, leaves nothing, and gives no address twice. SKEP_PROOFS=full looks at all steps, and at more moments. Needs root.
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -26,6 +26,10 @@ const isRoot = process.getuid?.() === 0;
 const isFull = process.env['SKEP_PROOFS'] === 'full';
 /** An attach takes some 5 ms on a quiet machine, a detach 1. */
 const MOMENTS_MS = isFull ? [0, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 14, 20, 40] : [0, 1.5, 3, 6, 14];
+/** Of steps, every so manieth is one at which it dies. */
+const STRIDE = isFull ? 1 : 7;
+/** An attach and a detach have more; else steps are not counted as they should be. */
+const STEPS_MIN = { attach: 15, detach: 5 };
 const INGRESS = network('ingress', 4126, 0, { ingress: true });
 const FRONT = network('front', 4127, 1);
 const SOON = { timeout: 20_000, interval: 50 };
@@ -123,35 +127,85 @@ describe.skipIf(!isRoot)('a daemon that dies at each step of a network', () => {
     return [...text.matchAll(/inet (\S+)\//g)].map(([, address]) => address!);
   };
 
-  test('attach', { timeout: 240_000 }, async () => {
+  /** The work is told to the daemon, which dies at that step of it. @returns false = it was done before, and the daemon lives */
+  async function diedAt(step: number, work: () => Promise<unknown>): Promise<boolean> {
+    await host.dieAtStep(step);
+    try {
+      await work();
+    } catch (err) {
+      expect((err as Error).message, `step ${step}`).toBe('host process ended');
+      return true;
+    }
+    return false;
+  }
+
+  /** After a death in the attach, which the agent asks for once more; then the task goes. */
+  async function attachIsMadeGood(task: LabTask, moment: string): Promise<void> {
+    await host.crash();
+    await comeBack(true);
+    await host.attach(attachRequest(seats().short, task));
+    expect(await httpFrom(client.netns, '10.0.1.12'), moment).toBe('short 10.0.1.14');
+    expect(await httpFrom(lab.outside, other.address, 8080)).toMatch(/^(short|lasting) /);
+    const [one, two] = await Promise.all([addressesOf(task), addressesOf(lasting)]);
+    expect(one, moment).toHaveLength(3); // in both networks, and on the way out
+    expect(new Set([...one, ...two]).size, `${moment}: ${one} ${two}`).toBe(5);
+    await isRight();
+    await task.end();
+    await host.detach(shortTask());
+    await host.apply(tables(false), true);
+    await vi.waitFor(nothingIsLeft, SOON);
+  }
+
+  /** A task that is attached, and has ended. */
+  async function endedTask(): Promise<void> {
+    const task = await lab.task('short');
+    await host.apply(tables(true), true);
+    await host.attach(attachRequest(seats().short, task));
+    await task.end();
+  }
+
+  async function detachIsMadeGood(): Promise<void> {
+    await host.crash();
+    await comeBack(false);
+    await vi.waitFor(nothingIsLeft, SOON);
+    await isRight();
+  }
+
+  const LIMIT = { timeout: isFull ? 900_000 : 240_000 };
+
+  test('attach, step by step', LIMIT, async () => {
+    let [step, hasDied] = [1, true];
+    for (; hasDied; step += STRIDE) {
+      const task = await lab.task('short');
+      hasDied = await diedAt(step, () => host.attach(attachRequest(seats().short, task)));
+      await attachIsMadeGood(task, `step ${step}`);
+    }
+    expect(step).toBeGreaterThan(STEPS_MIN.attach);
+  });
+
+  test('detach, step by step', LIMIT, async () => {
+    let [step, hasDied] = [1, true];
+    for (; hasDied; step += STRIDE) {
+      await endedTask();
+      hasDied = await diedAt(step, () => host.detach(shortTask()));
+      await detachIsMadeGood();
+    }
+    expect(step).toBeGreaterThan(STEPS_MIN.detach);
+  });
+
+  test('attach, at moments', LIMIT, async () => {
     for (const momentMs of MOMENTS_MS) {
       const task = await lab.task('short');
       await dieDuring(host.attach(attachRequest(seats().short, task)), momentMs);
-      await comeBack(true);
-      await host.attach(attachRequest(seats().short, task)); // the agent prepares it once more
-      expect(await httpFrom(client.netns, '10.0.1.12'), `${momentMs} ms`).toBe('short 10.0.1.14');
-      expect(await httpFrom(lab.outside, other.address, 8080)).toMatch(/^(short|lasting) /);
-      const [one, two] = await Promise.all([addressesOf(task), addressesOf(lasting)]);
-      expect(one).toHaveLength(3); // in both networks, and on the way out
-      expect(new Set([...one, ...two]).size, `${one} ${two}`).toBe(5);
-      await isRight();
-      await task.end();
-      await host.detach(shortTask());
-      await host.apply(tables(false), true);
-      await vi.waitFor(nothingIsLeft, SOON);
+      await attachIsMadeGood(task, `${momentMs} ms`);
     }
   });
 
-  test('detach', { timeout: 240_000 }, async () => {
+  test('detach, at moments', LIMIT, async () => {
     for (const momentMs of MOMENTS_MS) {
-      const task = await lab.task('short');
-      await host.apply(tables(true), true);
-      await host.attach(attachRequest(seats().short, task));
-      await task.end();
+      await endedTask();
       await dieDuring(host.detach(shortTask()), momentMs / 4);
-      await comeBack(false);
-      await vi.waitFor(nothingIsLeft, SOON);
-      await isRight();
+      await detachIsMadeGood();
     }
   });
 });

@@ -8,6 +8,7 @@ import { createLogger } from '../../common/base/log.ts';
 import { SystemRandom } from '../../common/base/random.ts';
 import { asId, type NodeId } from '../../common/model/ids.ts';
 import { NetworkManager } from '../../worker/network/network-manager.ts';
+import { dieAtStep } from './death-at-step.ts';
 
 const [dir = '', nodeId = '', vtepAddress = '', upstream = '', logLevel = 'warn'] =
   process.argv.slice(2);
@@ -37,6 +38,7 @@ type Operation =
   | 'verify'
   | 'report'
   | 'trace'
+  | 'dieAtStep'
   | 'drifts'
   | 'dataPath'
   | 'removeAll';
@@ -49,6 +51,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   };
   if (operation === 'drifts' || operation === 'dataPath') {
     console.log(JSON.stringify({ id, result: manager[operation] }));
+    continue;
+  }
+  if (operation === 'dieAtStep') {
+    dieAtStep(args[0] as number);
+    console.log(JSON.stringify({ id, result: null }));
     continue;
   }
   const call = manager[operation] as (...args: unknown[]) => Promise<unknown>;

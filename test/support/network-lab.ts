@@ -194,6 +194,11 @@ export class LabHost {
     return targets.filter((target) => target.startsWith('socket:')).length;
   }
 
+  /** It is killed at that step from now, or not at all when what it is told next has fewer: see `death-at-step`. */
+  dieAtStep(step: number): Promise<void> {
+    return this.#call('dieAtStep', step);
+  }
+
   /** As kill -9 of the daemon: nothing is cleaned up. */
   async crash(): Promise<void> {
     if (this.#child) await kill(this.#child);
