@@ -52,7 +52,7 @@ def serve(tag):
         source_port, port, _, _, client_tag, _ = found
         (window,) = struct.unpack('>I', socket.inet_aton(client))
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, PROTOCOL) as answer:
-            answer.bind((socket.inet_ntoa(data[16:20]), 0))  # from where it was asked, as SCTP does
+            # Bound to no address: from that of the route, as the kernel's sockets of SCTP do.
             answer.sendto(packet(port, source_port, client_tag, INIT_ACK, tag, window), (client, 0))
 
 

@@ -47,7 +47,7 @@ export interface EntryRules {
   readonly link: string;
   /** addresses of the nodes' seats in the ingress network */
   readonly nodes: readonly string[];
-  /** what the task's sockets send from by default; UDP is delivered to it, so that replies match */
+  /** what the task's sockets send from by default; UDP and SCTP are delivered to it, so that replies match */
   readonly localAddress: string;
   /** of the ingress network: what comes from it is answered to it directly; null = no other address is replied from */
   readonly subnet: Prefix | null;
@@ -75,7 +75,7 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
   const opening = [...fromInterface(entry.link), ...connectionDirection('original')];
   table.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
   table.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
-  if (entry.subnet) writeDatagramRules(table, entry, entry.subnet);
+  if (entry.subnet) writeUnboundRules(table, entry, entry.subnet);
   table.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
   table.addRule('reply', [
     ...connectionDirection('reply'),
@@ -85,21 +85,23 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
 }
 
 /**
- * A datagram socket bound to no address replies from the address of the default route; were that
+ * A socket of UDP or SCTP that is bound to no address replies from the address of the default route; were that
  * not the one the connection has, the reply would leave untranslated by another way.
  */
-function writeDatagramRules(table: TableWriter, entry: EntryRules, prefix: Prefix): void {
+function writeUnboundRules(table: TableWriter, entry: EntryRules, prefix: Prefix): void {
   table.addChain('entry_nat', { type: 'nat', hook: 'prerouting', priority: PRIORITY.dstnat });
   const network = parsePrefix(networkOf(prefix));
   const outside = isIpv6(prefix.address)
     ? sourceIn6(addressBytes(network.address), network.length, true)
     : sourceIn(addressBytes(network.address), maskNumber(network.length), true);
-  table.addRule('entry_nat', [
-    ...fromInterface(entry.link),
-    ...l4Protocol(IPPROTO.udp),
-    ...outside,
-    ...dnatTo(addressBytes(entry.localAddress), null),
-  ]);
+  for (const protocol of [IPPROTO.udp, IPPROTO.sctp]) {
+    table.addRule('entry_nat', [
+      ...fromInterface(entry.link),
+      ...l4Protocol(protocol),
+      ...outside,
+      ...dnatTo(addressBytes(entry.localAddress), null),
+    ]);
+  }
 }
 
 export const familyOf = (address: string): MarkRule['family'] =>
