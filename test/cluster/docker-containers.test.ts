@@ -34,6 +34,7 @@ const title = hasDocker
   ? 'docker run and its kin'
   : 'docker run and its kin (skipped: docker is not installed)';
 const SOON = { withinMs: 10_000 };
+const supportFile = (name: string): string => join(import.meta.dirname, '../support', name);
 
 describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, () => {
   let dir: string;
@@ -285,6 +286,46 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       await expect(http(host().address, 8082, '/', 1000)).rejects.toThrow();
       const local = ['--network', 'host', 'box', 'wget', '-qO-', 'http://127.0.0.1:8082/'];
       expect(await docker('run', '--rm', ...local)).toBe('page');
+    });
+
+    test('are published over UDP, at any port of an address, range by range, and all that are exposed', async () => {
+      const serve = [80, 81, 82].map((port) => {
+        return `mkdir /w${port}; echo ${port} > /w${port}/index.html; httpd -p ${port} -h /w${port}`;
+      });
+      const ports = ['-p', '8090:90/udp', '-p', '127.0.0.1::80', '-p', '8094-8095:80-81', '-P'];
+      const command = ['box', 'sh', '-c', [...serve, 'sleep 1000'].join('; ')];
+      await docker('run', '-d', '--name', 'web', ...ports, '--expose', '82', ...command);
+      const published = async (port: string): Promise<string[]> =>
+        (await docker('port', 'web', port)).split('\n');
+      const says = (port: number, text: string) =>
+        eventually(
+          `port ${port}`,
+          async () => expect((await http(host().address, port)).body).toBe(`${text}\n`),
+          SOON,
+        );
+      await says(8094, '80');
+      await says(8095, '81');
+      const exposed = await published('82');
+      await says(Number(exposed[0]?.split(':').at(-1)), '82');
+      const local = (await published('80')).find((line) => line.startsWith('127.0.0.1:')) ?? '';
+      const ask = ['--network', 'host', 'box', 'wget', '-qO-', `http://${local}/`];
+      expect(await docker('run', '--rm', ...ask)).toBe('80');
+      const localPort = Number(local.split(':')[1]);
+      await expect(http(host().address, localPort, '/', 1000)).rejects.toThrow();
+
+      const netns = `/proc/${await inspect('web', '{{.State.Pid}}')}/ns/net`;
+      const echo = [process.execPath, supportFile('network-many.mjs'), 'serve', '90'];
+      const server = spawn('nsenter', [`--net=${netns}`, ...echo], { stdio: 'ignore' });
+      try {
+        const send = [process.execPath, supportFile('network-udp.mjs'), host().address, '8090'];
+        await eventually(
+          'the datagram',
+          async () => expect((await run(send)).stdout).toBe(`x from ${host().address}\n`),
+          SOON,
+        );
+      } finally {
+        server.kill('SIGKILL');
+      }
     });
 
     test('of another container are refused, and free when that is gone', async () => {
