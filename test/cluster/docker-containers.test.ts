@@ -96,6 +96,12 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
         125,
         'Minimum memory limit allowed is 6MB',
       ],
+      [
+        'a bind of what is not there',
+        ['--mount', 'type=bind,source=/no/such,target=/b', 'box', 'true'],
+        125,
+        'bind source path does not exist: /no/such',
+      ],
       ['an unknown capability', ['--cap-add', 'FLY', 'box', 'true'], 125, "'CAP_FLY'"],
       // The command line takes 127 from the words `no such file or directory`.
       ['a device that is not there', ['--device', '/dev/none', 'box', 'true'], 127, '/dev/none'],
@@ -108,6 +114,35 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
         async () => expect(await docker('ps', '-aq')).toBe(''),
         SOON,
       );
+    });
+
+    // The docker command refuses some of them by itself.
+    test.each([
+      ['Memory', 'Minimum memory limit allowed is 6MB'],
+      ['MemoryReservation', 'Minimum memory reservation allowed is 6MB'],
+      ['NanoCpus', 'Range of CPUs is from 0.01'],
+      ['CpuShares', 'CpuShares'],
+    ])('with a negative %s is refused by the daemon, and leaves nothing', async (field, words) => {
+      const answer = await sendApiRequest(host().socket, {
+        method: 'POST',
+        path: '/containers/create?name=negative',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ Image: 'box', HostConfig: { [field]: -1 } }),
+      });
+      const text = expect.stringContaining(words);
+      expect(answer).toMatchObject({ kind: 'answer', status: 400, text });
+      expect(await docker('ps', '-aq')).toBe('');
+    });
+
+    test('of what needs more memory than it may have ends with 137, and says why', async () => {
+      const dd = ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=64M', 'count=1'];
+      const limits = ['-m', '16m', '--memory-swap', '16m'];
+      const result = await tryDocker(['run', '--name', 'greedy', ...limits, 'box', ...dd]);
+      expect(result.code).toBe(137);
+      const state = '{{.State.OOMKilled}} {{.State.ExitCode}} {{.State.Status}}';
+      expect(await inspect('greedy', state)).toBe('true 137 exited');
+      await docker('run', '--name', 'modest', ...limits, 'box', 'true');
+      expect(await inspect('modest', state)).toBe('false 0 exited');
     });
 
     test('passes standard input on, and its end', async () => {
@@ -756,7 +791,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       await docker('rmi', 'made:3', 'made:2', 'made:1');
     });
 
-    test('export is its root without volumes', async () => {
+    test('export is its root without volumes, and an image when it is imported', async () => {
       await start();
       const tar = join(dir, 'export.tar');
       await docker('export', '-o', tar, 'files');
@@ -766,6 +801,12 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(names).not.toContain('vol/v');
       expect(names).not.toContain('bin/yes');
       expect(names.filter((name) => name.startsWith('proc/'))).toEqual(['proc/']);
+      const id = await docker('import', '-c', 'CMD ["ls", "/d/sub"]', tar, 'again:1');
+      expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
+      expect(await docker('run', '--rm', 'again:1')).toBe('a');
+      const look = 'cat /d/sub/a; stat -c %a /d/sub/a; readlink /d/link; ls /vol';
+      expect(await docker('run', '--rm', 'again:1', 'sh', '-c', look)).toBe('a\n4755\n/etc/passwd');
+      await docker('rmi', 'again:1');
     });
   });
 
