@@ -61,6 +61,17 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: the streams of a container
     expect(await box.logText('typed')).toBe(text.trimEnd());
   });
 
+  test('a terminal that all have left has no size', { timeout: 40_000 }, async () => {
+    const leave = 'trap "" HUP; exec sleep 100 <&- >&- 2>&-';
+    await box.run('left', leave, withProcess({ terminal: true }));
+    const size = () => box.runtime.resize('left', 1, 1).catch((err: Error) => err);
+    await expect.poll(size, { timeout: 20_000 }).toMatchObject({
+      code: 'conflict',
+      message: 'resize container left: it has left its terminal',
+    });
+    await box.runtime.killAll('left');
+  });
+
   test('an interrupt typed at its terminal reaches its foreground group', async () => {
     await box.create(
       'interrupt',

@@ -54,6 +54,12 @@ export interface ContainerState {
   readonly paused: boolean;
 }
 
+/** Why a container is not resized, by what its shim says. */
+const NO_RESIZE: Readonly<Record<string, string>> = {
+  ENOTTY: 'has no terminal',
+  EBADF: 'has left its terminal',
+};
+
 const SIGKILL = 9;
 /** How long the start of a daemon waits for a shim's answer; later it is awaited in the background. */
 const ADOPT_WAIT_MS = 250;
@@ -271,9 +277,9 @@ export class Container {
     try {
       await this.request(FRAME.resize, payload);
     } catch (err) {
-      if (!(err instanceof NativeError) || err.errno !== 'ENOTTY') throw err;
-      const words = `resize container ${this.id}: it has no terminal`;
-      throw new SkepError('conflict', words, { cause: err });
+      const why = err instanceof NativeError ? NO_RESIZE[err.errno] : undefined;
+      if (why === undefined) throw err;
+      throw new SkepError('conflict', `resize container ${this.id}: it ${why}`, { cause: err });
     }
   }
 
