@@ -26,7 +26,9 @@ const OLDBOY = 'oldboy:123456';
 const LOOP = ['sh', '-c', 'while :; do sleep 1; done'];
 const hasHtpasswd = programPath('htpasswd') !== null;
 
-describe.skipIf(!clusterTestsCanRun)('images as the course has them (needs root)', () => {
+const title = 'images as the course has them (needs root)';
+
+describe.skipIf(!clusterTestsCanRun)(title, { timeout: 120_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'skep-test-'));
 
   const shared = useCluster(

@@ -33,6 +33,8 @@ const SECURE = 'registry.example:5000';
 const PLAIN = 'plain.example:5000';
 /** Only its mirrors exist. */
 const MIRRORED = 'mirrored.example';
+/** Its mirror is dead. */
+const ORIGIN = 'origin.example:5000';
 const HOSTS = 5;
 /** A registry gives each blob once, or twice when two managers begin at the same moment. */
 const SERVED_MAX = 2;
@@ -55,6 +57,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
     let door: FaultProxy;
     let toSecure: ConnectProxy;
     let toPlain: ConnectProxy;
+    /** what `pull` said before the settings were there */
+    let toldWithoutSettings = '';
 
     async function startPeers(bridge: string): Promise<void> {
       certificates = makeCertificates(dir);
@@ -100,11 +104,16 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       async (cluster) => {
         const bridge = cluster.hosts[0]!.address.replace(/\.\d+$/, '.1');
         await startPeers(bridge);
+        toldWithoutSettings = (await cluster.try(['pull', `${door.host}/any:1`])).stderr;
         trust();
         const written = {
           'registry-certs-dir': [join(dir, 'certs.d')],
-          'insecure-registry': [SUBNETS, PLAIN],
-          'registry-mirror': [`${MIRRORED}=http://${bridge}:1`, `${MIRRORED}=http://${door.host}`],
+          'insecure-registry': [SUBNETS, PLAIN, ORIGIN],
+          'registry-mirror': [
+            `${MIRRORED}=http://${bridge}:1`,
+            `${MIRRORED}=http://${door.host}`,
+            `${ORIGIN}=http://${bridge}:1`,
+          ],
           'https-proxy': toSecure.url,
           'http-proxy': toPlain.url,
           'no-proxy': SUBNETS,
@@ -119,10 +128,11 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       rmSync(dir, { recursive: true, force: true });
     });
 
-    /** Into the plain registry, by skopeo. */
-    function pushed(name: string, cmd: readonly string[] = LOOP): void {
+    /** Into the plain registry, by skopeo. @param architecture default this machine's */
+    function pushed(name: string, architecture?: string): void {
       const outTar = join(dir, 'image.tar');
-      buildBusyboxImage({ name, outTar, cmd, gzipLayers: true, files: { name } });
+      const files = { name };
+      buildBusyboxImage({ name, outTar, cmd: LOOP, gzipLayers: true, files, architecture });
       push(plain, outTar, name);
     }
 
@@ -200,6 +210,47 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       await cluster.skep(['service', 'rm', '-d', 'copied']);
     });
 
+    test('a registry whose mirrors are all dead serves itself', { timeout: 120_000 }, async () => {
+      const cluster = shared.current;
+      pushed('origin:1');
+      const name = `${ORIGIN}/origin:1`;
+      await cluster.skep(['service', 'create', '--name', 'origin', '--mode', 'global', '-d', name]);
+      await running('origin', HOSTS);
+      expectServedOnce(plain, 'origin');
+      expect(toPlain.asked).toContain(`http://${ORIGIN}/v2/origin/manifests/1`);
+      await cluster.skep(['service', 'rm', '-d', 'origin']);
+    });
+
+    test('a registry that speaks plain HTTP serves once the setting names it', {
+      timeout: 120_000,
+    }, async () => {
+      expect(toldWithoutSettings).toContain('http: server gave HTTP response to HTTPS client');
+      pushed('allowed:1');
+      const pulled = await shared.current.skep(['pull', `${door.host}/allowed:1`]);
+      expect(pulled).toContain('Downloaded newer image');
+    });
+
+    test('an image of another architecture alone is placed nowhere, and its task says why', {
+      timeout: 120_000,
+    }, async () => {
+      const cluster = shared.current;
+      pushed('foreign:1', 's390x');
+      const create = ['--name', 'foreign', '-d', `${door.host}/foreign:1`];
+      await cluster.skep(['service', 'create', ...create]);
+      await eventually(
+        'the task waits',
+        async () => {
+          const [task] = await cluster.tasks('foreign');
+          expect(task).toMatchObject({ current: 'Pending', node: '' });
+          expect(task!.error).toContain(
+            `no suitable node (unsupported platform on ${HOSTS} nodes)`,
+          );
+        },
+        { withinMs: 60_000 },
+      );
+      await cluster.skep(['service', 'rm', '-d', 'foreign']);
+    });
+
     test('a service is scaled to all hosts while the registry is down', {
       timeout: 120_000,
     }, async () => {
@@ -210,7 +261,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       await cluster.skep(['service', 'create', '--name', 'scaled', ...spread, '-d', name]);
       await running('scaled', 1);
       const before = plain.blobsServed('scaled');
-      door.fault = () => ({ kind: 'answer', status: 503 });
+      const [address, port] = door.host.split(':');
+      await door.stop();
       try {
         const anywhere = ['--constraint-rm', 'node.role==worker'];
         await cluster.skep(['service', 'update', '-d', ...anywhere, 'scaled']);
@@ -219,7 +271,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
         expect(new Set(tasks.map(({ node }) => node)).size).toBe(HOSTS);
         expect(plain.blobsServed('scaled')).toEqual(before);
       } finally {
-        door.fault = () => null;
+        await door.start(address, Number(port));
       }
       await cluster.skep(['service', 'rm', '-d', 'scaled']);
     });
@@ -274,13 +326,21 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
       ['pause', 'manifest unknown: manifest unknown', null],
       [
         'rollback',
-        'unauthorized: authentication required',
-        { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' } },
+        'unauthorized: who are you',
+        {
+          status: 401,
+          headers: { 'WWW-Authenticate': 'Basic realm="Registry Realm"' },
+          body: '{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}',
+        },
       ],
       [
         'pause',
-        'toomanyrequests: too many requests',
-        { status: 429, headers: { 'Retry-After': '1' } },
+        'toomanyrequests: slow down',
+        {
+          status: 429,
+          headers: { 'Retry-After': '1' },
+          body: '{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}',
+        },
       ],
       ['pause', UNTRUSTED, null],
       ['rollback', UNTRUSTED, null],

@@ -15,7 +15,12 @@ export interface FaultRequest {
 }
 
 export type Fault =
-  | { readonly kind: 'answer'; readonly status: number; readonly headers?: Record<string, string> }
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly headers?: Record<string, string>;
+      readonly body?: string;
+    }
   /** the connection ends after so many bytes of the request's body went on to the registry */
   | { readonly kind: 'cut-request'; readonly afterBytes: number }
   /** the request goes on to the registry when this resolves */
@@ -46,8 +51,9 @@ export class FaultProxy {
     this.#server.on('connection', (socket: Socket) => this.#sockets.add(socket));
   }
 
-  async start(address = '127.0.0.1'): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, address, resolve));
+  /** @param port the one it had, to come back after a `stop`; 0 = any */
+  async start(address = '127.0.0.1', port = 0): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(port, address, resolve));
     this.host = `${address}:${(this.#server.address() as { port: number }).port}`;
   }
 
@@ -72,7 +78,7 @@ export class FaultProxy {
     const fault = this.fault(seen);
     if (fault?.kind === 'answer') {
       request.resume();
-      response.writeHead(fault.status, fault.headers).end();
+      response.writeHead(fault.status, fault.headers).end(fault.body);
       return;
     }
     if (fault?.kind === 'hold') {

@@ -16,6 +16,9 @@ import {
 import { swaggerMinors } from './docker-swagger.ts';
 import { ValidatingProxy } from './validating-proxy.ts';
 
+/** Of a test's own preparation: on a busy machine three managers need so long to start again one after another. */
+const PREPARE_LIMIT_MS = 180_000;
+
 export interface SharedCluster {
   readonly current: TestCluster;
   /** @see ValidatingProxy.timesBegun, of all hosts together */
@@ -50,8 +53,10 @@ export function useCluster(
       proxies.push(proxy);
     }
     cluster = new TestCluster(cluster.name, hosts);
-    await prepare(cluster);
   }, UP_LIMIT_MS);
+  beforeAll(async () => {
+    if (cluster) await prepare(cluster);
+  }, PREPARE_LIMIT_MS);
   beforeEach((context) => {
     context.onTestFailed(() => {
       console.error(`${context.task.name}: the daemons' logs end with\n${cluster?.logTails()}`);
