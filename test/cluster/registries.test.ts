@@ -132,7 +132,8 @@ describe.skipIf(!clusterTestsCanRun || !hasDockerRegistry || !hasSkopeo)(
     function pushed(name: string, architecture?: string): void {
       const outTar = join(dir, 'image.tar');
       const files = { name };
-      buildBusyboxImage({ name, outTar, cmd: LOOP, gzipLayers: true, files, architecture });
+      const of = architecture === undefined ? {} : { architecture };
+      buildBusyboxImage({ name, outTar, cmd: LOOP, gzipLayers: true, files, ...of });
       push(plain, outTar, name);
     }
 
