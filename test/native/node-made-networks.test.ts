@@ -187,4 +187,18 @@ describe.skipIf(!isRoot)('networks of the cluster that this node makes (root onl
     expect(isThere()).toBe(false);
     expect(records()).toEqual([]);
   });
+
+  test('a place that cannot be kept is not taken, and that is what is told, whatever taking back comes to', async () => {
+    const made = await daemon();
+    const places = join(dir, 'made', 'places');
+    rmSync(places, { recursive: true, force: true });
+    writeFileSync(places, '');
+    await expect(made.attach(TASK_A, A, wish('eth0'))).rejects.toThrow(/ENOTDIR.*open/);
+    expect(made.addressesOf(TASK_A)).toEqual([]);
+    expect(isThere()).toBe(false);
+    rmSync(places);
+    expect(records()).toEqual([]);
+    await made.attach(TASK_A, A, wish('eth0'));
+    expect(isThere()).toBe(true);
+  });
 });
