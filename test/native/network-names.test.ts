@@ -111,6 +111,12 @@ describe.skipIf(!isRoot)('names and edges of a node network (root only)', () => 
       const answer = await dnsFrom(task.netns, 'outside.example', 'A', transport);
       expect(answer.data).toEqual(['203.0.113.7']);
     }
+    // What the server cuts is told as cut, and the client's second question, over TCP, is asked over TCP.
+    expect(await dnsFrom(task.netns, 'large.example')).toMatchObject({ data: [], cut: true });
+    const whole = await dnsFrom(task.netns, 'large.example', 'A', 'tcp');
+    expect(whole).toMatchObject({ rcode: 'NOERROR', cut: false });
+    expect(whole.data).toHaveLength(60);
+    expect((await dnsFrom(task.netns, 'large.example')).cut).toBe(true);
     // What it was answered is its own: others ask other servers.
     expect((await dnsFrom(api.netns, 'outside.example')).rcode).toBe('SERVFAIL');
     await task.end();

@@ -6,8 +6,16 @@ import dnsPacket from 'dns-packet';
 
 const [mode, server, name, type, transport] = process.argv.slice(2);
 
-function reply(query) {
+/** Of `large.example` a datagram says only that there is more. */
+function reply(query, isDatagram) {
   const { id, questions } = dnsPacket.decode(query);
+  if (questions[0].name === 'large.example') {
+    const flags = dnsPacket.RECURSION_AVAILABLE | (isDatagram ? dnsPacket.TRUNCATED_RESPONSE : 0);
+    const answers = Array.from({ length: isDatagram ? 0 : 60 }, (_, i) => {
+      return { type: 'A', name: 'large.example', ttl: 60, data: `203.0.113.${i + 1}` };
+    });
+    return dnsPacket.encode({ type: 'response', id, flags, questions, answers });
+  }
   const known = questions[0].name === 'outside.example';
   return dnsPacket.encode({
     type: 'response',
@@ -27,11 +35,11 @@ function show(message) {
 
 if (mode === 'serve') {
   const udp = createSocket('udp4');
-  udp.on('message', (query, from) => udp.send(reply(query), from.port, from.address));
+  udp.on('message', (query, from) => udp.send(reply(query, true), from.port, from.address));
   udp.bind(53, server);
   createServer((socket) => {
     socket.on('data', (chunk) => {
-      const answer = reply(chunk.subarray(2));
+      const answer = reply(chunk.subarray(2), false);
       const length = Buffer.alloc(2);
       length.writeUInt16BE(answer.length);
       socket.end(Buffer.concat([length, answer]));
