@@ -40,11 +40,12 @@ const ticker = setInterval(() => {
     open.add(one);
   }
 }, TICK_MS);
-process.once('SIGTERM', async () => {
+process.once('SIGTERM', () => {
   clearInterval(ticker);
   const took = seconds();
-  await Promise.all(open);
-  console.log(JSON.stringify({ asked, answered, seconds: took, failures }));
-  process.exit(0);
+  Promise.all(open).then(() => {
+    console.log(JSON.stringify({ asked, answered, seconds: took, failures }));
+    process.exit(0);
+  });
 });
 console.log('ready');
