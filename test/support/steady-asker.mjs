@@ -43,7 +43,7 @@ const ticker = setInterval(() => {
 process.once('SIGTERM', () => {
   clearInterval(ticker);
   const took = seconds();
-  Promise.all(open).then(() => {
+  void Promise.all(open).then(() => {
     console.log(JSON.stringify({ asked, answered, seconds: took, failures }));
     process.exit(0);
   });
