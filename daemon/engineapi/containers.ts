@@ -1,7 +1,7 @@
 /** Containers: lists, inspection, logs. What tasks are is the orchestrator's business. */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import type { ContainerInfo, ContainerSizes, ContainerView } from '../../worker/container-view.ts';
+import type { ContainerSizes, ContainerView } from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import {
   CLUSTER_CONTAINER_FILTERS,
