@@ -297,7 +297,7 @@ export class Dispatcher {
         const { clock } = this.#options;
         const isOpen = () => watch === this.#watch && this.#pending.length < GATHERED_MAX;
         const take = () => (isOpen() ? this.#take() : []);
-        await gatherStep({ take, tookMs, clock, signal });
+        await gatherStep({ first: commits, take, tookMs, clock, signal });
         const startMs = clock.monotonicMs();
         this.#catchUp();
         tookMs = clock.monotonicMs() - startMs;

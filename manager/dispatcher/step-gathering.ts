@@ -1,7 +1,7 @@
 /** How long commits wait for others, so that they go to the agents as one step. */
 import type { Clock } from '../../common/base/clock.ts';
 import { restMs } from '../../common/base/rest.ts';
-import type { Commit, StoreChange } from '../store/types.ts';
+import type { Commit } from '../store/types.ts';
 
 /**
  * At least: it is part of the time that every task takes to start. At most, while nothing is given out: Swarm's delay,
@@ -18,6 +18,8 @@ const GATHER_MAX_MS = 1_000;
 const GATHER_SLICE_MS = 20;
 
 export interface Gathering {
+  /** that the step begins with */
+  readonly first: readonly Commit[];
   /** Takes what was committed since the last call. */
   readonly take: () => readonly Commit[];
   /** time that the last step took to make, ms */
@@ -26,18 +28,40 @@ export interface Gathering {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the step that begins with a commit of this moment is to go. */
-export async function gatherStep({ take, tookMs, clock, signal }: Gathering): Promise<void> {
+/**
+ * Resolves when the step that begins with commits of this moment is to go. What tells of an end does not wait for tasks that
+ * are given out: clients are sent to a dead endpoint until nodes hear of it.
+ */
+export async function gatherStep(gathering: Gathering): Promise<void> {
+  const { first, take, tookMs, clock, signal } = gathering;
   const untilMs = clock.monotonicMs() + Math.min(GATHER_MAX_MS, GATHER_FACTOR * tookMs);
   await clock.sleep(restMs(tookMs, DELAY), signal);
+  if (first.some(tellsOfEnd)) return;
   while (clock.monotonicMs() < untilMs) {
-    if (!take().some(({ changes }) => changes.some(isAssignment))) return;
+    const commits = take();
+    if (commits.some(tellsOfEnd) || !commits.some(givesOut)) return;
     await clock.sleep(Math.min(GATHER_SLICE_MS, untilMs - clock.monotonicMs()), signal);
   }
 }
 
 /** The scheduler gave a task to a node. */
-function isAssignment(change: StoreChange): boolean {
-  if (change.kind !== 'task' || change.action !== 'update') return false;
-  return change.object.status.state === 'assigned' && change.previous.status.state !== 'assigned';
+function givesOut({ changes }: Commit): boolean {
+  return changes.some(
+    (change) =>
+      change.kind === 'task' &&
+      change.action === 'update' &&
+      change.object.status.state === 'assigned' &&
+      change.previous.status.state !== 'assigned',
+  );
+}
+
+/** A task that ran ended, or is to end. */
+function tellsOfEnd({ changes }: Commit): boolean {
+  return changes.some((change) => {
+    if (change.kind !== 'task' || change.action === 'create') return false;
+    if (change.action === 'remove') return change.object.status.state === 'running';
+    const { object, previous } = change;
+    if (previous.status.state !== 'running') return false;
+    return object.status.state !== 'running' || object.desiredState !== previous.desiredState;
+  });
 }
