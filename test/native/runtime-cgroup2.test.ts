@@ -87,7 +87,9 @@ describe.skipIf(!canRun)('native runtime on cgroup v2 (needs qemu)', () => {
     const tests = suites.get(name);
     if (!tests) throw new Error(`${begun.has(name) ? 'not ended' : 'not begun'}: ${ending}`);
     expect(tests.filter(({ status }) => status === 'failed')).toEqual([]);
-    expect(tests.filter(({ status }) => status === 'passed').length).toBeGreaterThan(4);
+    // Not a suite that skips itself there.
+    const passed = tests.filter(({ status }) => status === 'passed').length;
+    expect(passed).toBeGreaterThan(tests.length / 2);
   });
 
   describe('limits, devices and profiles there', () => {
