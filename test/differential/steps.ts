@@ -29,6 +29,7 @@ export interface Service {
   readonly ID: string;
   readonly Version: { readonly Index: number };
   readonly Spec: Json & { readonly TaskTemplate: Json };
+  readonly Endpoint?: { readonly Spec?: Json };
   readonly UpdateStatus?: { readonly State?: string };
 }
 
@@ -213,6 +214,14 @@ export function waitingBecause(service: string): Wait {
       ({ Status }) => Status.State === 'pending' && (Status.Err ?? '') !== '',
     ),
   );
+}
+
+/** Its own endpoint follows from its spec a moment after it was created. */
+export function hasEndpoint(service: string): Wait {
+  return wait(`${service} has its endpoint`, async (engine) => {
+    const { Endpoint } = await engine.get<Service>(`/services/${service}`);
+    return Endpoint?.Spec !== undefined;
+  });
 }
 
 export function updateIs(service: string, state: string): Wait {
