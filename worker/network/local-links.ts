@@ -1,5 +1,5 @@
 /**
- * Links, addresses and routes of containers in this node's own networks: how they are made, and how they
+ * Links, addresses and routes of containers in networks that this node makes by itself: how they are made, and how they
  * differ from what they ought to be. Knows no rules; who is where is told.
  */
 import { SkepError } from '../../common/base/errors.ts';

@@ -1,6 +1,6 @@
 /**
- * The networks of this node alone: which there are, their pools, and their bridges in the kernel. Knows
- * that a network is used, not by whom. Not for concurrent use: its owner runs one call after another.
+ * Networks whose links this node makes by itself, its own or those of the cluster: which there are, their pools, and their
+ * bridges in the kernel. Knows that a network is used, not by whom. Not for concurrent use: its owner runs one call after another.
  */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';

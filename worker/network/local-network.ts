@@ -1,6 +1,6 @@
 /**
- * Networks of this node alone: what one is, what of a request for one can be done, and which addresses
- * it gives. Pure; `local-networks.ts` programs them.
+ * Networks whose links a node makes by itself, its own or those of the cluster: what one is, what of a request for one can be
+ * done, and which addresses it gives. Pure; `local-networks.ts` programs them.
  */
 import { createHash } from 'node:crypto';
 import { SkepError } from '../../common/base/errors.ts';
