@@ -22,7 +22,7 @@ export interface StoreAction {
 }
 
 /** `exists`: the object is there. `unused`: no service refers to it. */
-export type StoreGuardRule = 'exists' | 'unused';
+export type StoreGuardRule = 'exists' | 'unused' | 'to-manage';
 
 /** What must hold at apply of an object that a transaction relies on and does not write. */
 export interface StoreGuard {
@@ -42,6 +42,7 @@ export interface StoreTransaction {
 const guardTable = enumTable<StoreGuardRule, skep.StoreGuardRule>('store guard', {
   exists: skep.StoreGuardRule.STORE_GUARD_RULE_EXISTS,
   unused: skep.StoreGuardRule.STORE_GUARD_RULE_UNUSED,
+  'to-manage': skep.StoreGuardRule.STORE_GUARD_RULE_TO_MANAGE,
 });
 
 const actionTable = enumTable<StoreActionKind, skep.StoreActionKind>('store action', {

@@ -36,18 +36,22 @@ export function updateNode(
   return tx.update('node', { ...node, spec: request.spec });
 }
 
-function checkDemotion(view: ReadView, node: Node, managers: readonly ManagerStatus[]): void {
-  const wanted = view.list('node').filter(({ spec }) => spec.desiredRole === 'manager');
-  if (wanted.length === 1) {
+/** Two demotions at a time do not each count on the manager that the other takes away. */
+function checkDemotion(tx: WriteTx, node: Node, managers: readonly ManagerStatus[]): void {
+  const others = tx
+    .list('node')
+    .filter(({ id, spec }) => id !== node.id && spec.desiredRole === 'manager');
+  if (others.length === 0) {
     throw failed('attempting to demote the last manager of the swarm');
   }
+  for (const { id } of others) tx.guard('to-manage', 'node', id);
   if (!managers.some((manager) => manager.nodeId === node.id)) {
     throw new SkepError('not-found', "can't find manager in raft memberlist");
   }
-  const nameOf = (id: Node['id']): string => view.get('node', id)?.description?.hostname ?? id;
+  const nameOf = (id: Node['id']): string => tx.get('node', id)?.description?.hostname ?? id;
   const left = managers.filter((manager) => manager.nodeId !== node.id);
   if (left.length === 0) {
-    const coming = wanted.filter(({ id }) => id !== node.id).map(({ id }) => nameOf(id));
+    const coming = others.map(({ id }) => nameOf(id));
     throw failed(
       `can't remove member from the raft: this would result in a loss of quorum: no other manager takes part yet; wait until ${coming.join(' or ')} does`,
     );

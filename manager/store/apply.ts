@@ -70,6 +70,8 @@ function holds(tables: Tables, { rule, kind, id }: StoreGuard): boolean {
         (!tables.list('service').some(({ spec }) => refersTo(spec, kind, object)) &&
           !(kind === 'network' && tables.list('node').some((node) => isAttachedTo(node, id))))
       );
+    case 'to-manage':
+      return kind === 'node' && tables.get(kind, id)?.spec.desiredRole === 'manager';
     default:
       return assertNever(rule, 'guard');
   }

@@ -45,7 +45,7 @@ export interface WriteTx extends ReadView {
   /**
    * What was found true of an object that is only read must be true when this is applied as well, or it
    * has lost and is run again: `exists`, it is there; `unused`, no service refers to it, and no container
-   * is attached to it.
+   * is attached to it; `to-manage`, it is a node that is to be a manager.
    */
   guard(rule: StoreGuardRule, kind: ObjectKind, id: string): void;
 }

@@ -448,6 +448,25 @@ describe('a node', () => {
     expect(await it.api.listManagers()).toHaveLength(3);
   });
 
+  test('that are the last two managers are not both demoted, at one moment either', async () => {
+    const spec = aNodeSpec({ desiredRole: 'manager' });
+    const both = await it.create(
+      'node',
+      aNode({ spec, role: 'manager' }),
+      aNode({ spec, role: 'manager' }),
+    );
+    it.managers.push(...both.map(({ id }) => manager(id)));
+    const demoted = await Promise.allSettled(
+      both.map(({ id, meta }) =>
+        it.api.updateNode(id, meta.version, aNodeSpec({ desiredRole: 'worker' })),
+      ),
+    );
+    expect(demoted.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(demoted.find(({ status }) => status === 'rejected')).toMatchObject({
+      reason: { message: 'attempting to demote the last manager of the swarm' },
+    });
+  });
+
   test('that is ready or a member of raft is not removed', async () => {
     const [ready, member] = await it.create('node', aNode(), aNode());
     await expect(it.api.removeNode(ready!.id)).rejects.toMatchObject({

@@ -21,7 +21,7 @@ const action = fc.record({
 });
 
 const guard = fc.record({
-  rule: fc.constantFrom<StoreGuardRule>('exists', 'unused'),
+  rule: fc.constantFrom<StoreGuardRule>('exists', 'unused', 'to-manage'),
   kind: fc.constantFrom(...OBJECT_KINDS),
   id: fc.string(),
 });
