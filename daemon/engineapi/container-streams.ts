@@ -21,6 +21,7 @@ export function addContainerStreamRoutes(
     if (info.condition === 'paused' || !info.plain) requireAnswering(info, 'attach');
     const socket = context.hijack(streamType(wanted.tty, context.apiMinor));
     const gone = whenGone(socket);
+    await context.headWasRead();
     try {
       if (context.flag('logs')) await replay(socket, containers, info, wanted, gone);
       if (!context.flag('stream')) {

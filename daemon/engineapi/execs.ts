@@ -157,7 +157,7 @@ async function startExec(
   // As it is now: it may have been paused or removed since the exec was made.
   const info = containers.require(record.containerId);
   requireAnswering(info, 'exec');
-  // Before there is output: docker-py reads the connection past its HTTP library, which may have taken what came with the headers.
+  // Before the command is started: its client has read the head, mostly, when there is output.
   const socket = detach ? null : context.hijack(streamType(record.spec.tty, context.apiMinor));
   record.hasBegun = true;
   const gone = socket && whenGone(socket);
@@ -165,6 +165,7 @@ async function startExec(
   try {
     session = await containers.exec(info, { ...record.spec, consoleSize });
   } catch (err) {
+    await context.headWasRead();
     failStart(record, socket, err);
     return;
   }
@@ -187,12 +188,8 @@ async function startExec(
   else gone.addEventListener('abort', leave, { once: true });
   const { tty, stdin } = record.spec;
   const input = stdin ? 'ends' : 'none';
-  const relayed = relay(socket, session, {
-    tty,
-    ...record.output,
-    input,
-    detachKeys: record.detachKeys,
-  });
+  const rules: RelayRules = { tty, ...record.output, input, detachKeys: record.detachKeys };
+  const relayed = context.headWasRead().then(() => relay(socket, session, rules));
   // As `relayed` tells; a failure to learn of the process's end is one of this request as well, and heard at once.
   const how = await Promise.race([relayed, ended.then(() => relayed)]);
   // Its exit code is known when the client hears of its end.

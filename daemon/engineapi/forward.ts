@@ -100,12 +100,14 @@ async function passBack(
   const { response } = answer;
   if (answer.kind === 'upgrade') {
     const client = context.hijack(response.headers['content-type'] ?? '');
+    await context.headWasRead();
     client.write(answer.head);
     await splice(client, answer.socket, answer.socket);
     return;
   }
   if (isTakenOver(context, response)) {
     const client = context.hijack(response.headers['content-type'] ?? '');
+    await context.headWasRead();
     await splice(client, connection, response);
     return;
   }

@@ -11,6 +11,7 @@ import { closeLingering } from './lingering-close.ts';
 import { patiently } from './patient-reader.ts';
 import { endInPieces, PIECE_BYTES_MAX } from './patient-writer.ts';
 import { BODY_BYTES_MAX, RawInput } from './raw-input.ts';
+import { headWasRead } from './read-head.ts';
 import type { StreamPlaces } from './stream-places.ts';
 
 /** A client that has not sent its JSON body whole by then is told so. Streams of files have no such limit. */
@@ -216,10 +217,17 @@ export class RequestContext {
     socket.write(`HTTP/1.1 ${status}\r\nContent-Type: ${contentType}\r\n${upgrade}\r\n`);
     const rest = this.#rest;
     if (rest.length > 0) socket.unshift(rest);
+    this.#taken = socket;
     return socket;
   }
 
   #rest: Buffer = Buffer.alloc(0);
+  #taken: Duplex | null = null;
+
+  /** To be waited for before the first byte on a connection that was taken over, or its client may lose that one. */
+  async headWasRead(): Promise<void> {
+    if (this.#taken !== null) await headWasRead(this.#taken, this.#clock);
+  }
 
   async #plainBody(bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = [];

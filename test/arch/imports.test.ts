@@ -57,7 +57,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // the agents that it joins are those of real nodes
   'cli/dev/agents': ['cli/client', 'worker/agent', 'worker/executor/executor.ts', 'common'],
   cli: ['cli', 'common'],
-  'daemon/engineapi': ['manager', 'worker', 'daemon/swarm-node.ts', 'common'],
+  'daemon/engineapi': [
+    'manager',
+    'worker',
+    'daemon/swarm-node.ts',
+    'native/ffi/unread.ts', // of its clients' sockets
+    'common',
+  ],
   daemon: ['manager', 'worker', 'daemon', 'common'],
 };
 

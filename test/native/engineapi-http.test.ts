@@ -1,15 +1,18 @@
 /** The HTTP surface over a real unix socket, byte by byte where clients depend on it. */
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect, Server as NetServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SystemClock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { silentLogger } from '../../common/base/log.ts';
 import { RAW_TYPE } from '../../daemon/engineapi/frames.ts';
 import type { RequestContext } from '../../daemon/engineapi/http-context.ts';
+import { HEAD_UNREAD_MS_MAX } from '../../daemon/engineapi/read-head.ts';
 import { EngineServer } from '../../daemon/engineapi/server.ts';
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -342,6 +345,45 @@ describe('a connection that is taken over', () => {
     const text = await ended;
     expect(text).toMatch(/^HTTP\/1\.1 404 /);
     expect(text).toContain('{"message":"page not found"}');
+  });
+
+  test('carries nothing before its client has read the head, where that can be told', async () => {
+    server.add('POST', '/exec', async (context) => {
+      const socket = context.hijack(RAW_TYPE);
+      await context.headWasRead();
+      socket.end('output');
+    });
+    await server.listen({ path: socketPath });
+    const socket = connect({ path: socketPath, allowHalfOpen: true });
+    sockets.push(socket);
+    socket.pause(); // as one that is slow: what comes meanwhile it reads together
+    socket.write(upgrade('/exec', body));
+    await sleep(100);
+    const pieces: string[] = [];
+    socket.on('data', (piece) => pieces.push(String(piece)));
+    socket.resume();
+    await once(socket, 'end');
+    expect(pieces[0]).toMatch(/\r\n\r\n$/);
+    expect(pieces.slice(1).join('')).toBe('output');
+  });
+
+  test('that is never read gets its output all the same', async () => {
+    server.add('POST', '/exec', async (context) => {
+      const socket = context.hijack(RAW_TYPE);
+      await context.headWasRead();
+      socket.end('output');
+    });
+    await server.listen({ path: socketPath });
+    const socket = connect({ path: socketPath, allowHalfOpen: true });
+    sockets.push(socket);
+    socket.pause();
+    socket.write(upgrade('/exec', body));
+    await sleep(HEAD_UNREAD_MS_MAX + 500);
+    const pieces: string[] = [];
+    socket.on('data', (piece) => pieces.push(String(piece)));
+    socket.resume();
+    await once(socket, 'end');
+    expect(pieces[0]).toMatch(/\r\n\r\noutput$/);
   });
 
   test('ends with the server', async () => {
