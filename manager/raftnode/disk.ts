@@ -12,6 +12,8 @@ export interface DiskFile {
   pwrite(data: Uint8Array, offset: number): Promise<void>;
   /** Up to `length` bytes from `offset`; fewer only at the end of the file. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** Cuts off what is behind the first `bytes`. */
+  truncate(bytes: number): Promise<void>;
   /** Resolves when everything written before the call is durable. A rejection is final: see `Wal`. */
   fdatasync(): Promise<void>;
   /** `pwrite`, and durable when it resolves. A rejection is final as that of `fdatasync`. */

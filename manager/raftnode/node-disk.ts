@@ -13,6 +13,7 @@ const open = promisify(fs.open);
 const close = promisify(fs.close);
 const fsync = promisify(fs.fsync);
 const fdatasync = promisify(fs.fdatasync);
+const truncate = promisify(fs.ftruncate);
 
 const FLAGS: Readonly<Record<OpenMode, number>> = {
   create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
@@ -101,6 +102,10 @@ class NodeDiskFile implements DiskFile {
 
   read(offset: number, length: number): Promise<Buffer> {
     return readFully(this.#fd, Buffer.allocUnsafe(length), offset);
+  }
+
+  truncate(bytes: number): Promise<void> {
+    return truncate(this.#fd, bytes);
   }
 
   fdatasync(): Promise<void> {

@@ -329,7 +329,16 @@ function associatedData(header: SegmentHeader, frame: Buffer): Buffer {
   return Buffer.concat([header.salt, fields, frame.subarray(0, CHAINED_BYTES)]);
 }
 
-export function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+const ZEROS = Buffer.alloc(64 * 1024);
+
+export function isZero(bytes: Buffer): boolean {
+  if (bytes.length > 0 && bytes[0] !== 0) return false;
+  // By memory comparison: of 8 MiB in a loop of ours each start of a manager would take 10 ms longer.
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length);
+    if (!part.equals(part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length))) {
+      return false;
+    }
+  }
   return true;
 }

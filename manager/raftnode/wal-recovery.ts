@@ -99,8 +99,8 @@ export async function scanWal(
   let torn: TornTail | null = null;
   let trouble: SkepError | null = null;
   try {
-    for (const [i, path] of current.entries()) {
-      const isLast = i === current.length - 1;
+    for (const [i, { path, seq }] of current.entries()) {
+      const isLast = i === current.length - 1 && (tip ?? 0) <= seq;
       const read = await readSegment(disk, path, { keyring, identity, fold, isLast }, segments);
       torn = read.torn;
     }
@@ -127,7 +127,7 @@ async function readSegment(
   segments: SegmentSummary[],
 ): Promise<{ torn: TornTail | null }> {
   const bytes = (await readFile(disk, path)) ?? Buffer.alloc(0);
-  const header = checkHeader(path, bytes, identity);
+  const header = checkHeader(path, bytes, { identity, isLast });
   checkChain(segments.at(-1), path, header);
   const cipher = keyring.forFile(path, header.salt, header.keyCheck, WAL_KEY_PURPOSE);
   const scan = scanSegment(path, bytes, header, cipher, fold);
@@ -157,13 +157,13 @@ export async function repairTail(disk: Disk, torn: TornTail): Promise<void> {
 /** Of the segments that count; null when there are none. */
 export async function firstSegmentPath(disk: Disk, dir: string): Promise<string | null> {
   if ((await disk.stat(dir)) === null) return null;
-  return (await listSegments(disk, dir)).current[0] ?? null;
+  return (await listSegments(disk, dir)).current[0]?.path ?? null;
 }
 
 async function listSegments(
   disk: Disk,
   dir: string,
-): Promise<{ current: string[]; leftovers: string[]; tip: number | null }> {
+): Promise<{ current: { path: string; seq: number }[]; leftovers: string[]; tip: number | null }> {
   const names = await disk.readdir(dir);
   const tips = names.map(parseTipName).filter((seq) => seq !== null);
   const named = names
@@ -175,15 +175,20 @@ async function listSegments(
   let first = named.length - 1;
   while (first > 0 && named[first - 1]!.seq === named[first]!.seq - 1) first--;
   first = Math.max(0, first);
-  const paths = named.map((segment) => segment.path);
   const tip = tips.length === 0 ? null : Math.max(...tips);
-  return { current: paths.slice(first), leftovers: paths.slice(0, first), tip };
+  const leftovers = named.slice(0, first).map(({ path }) => path);
+  return { current: named.slice(first), leftovers, tip };
 }
 
-function checkHeader(path: string, bytes: Buffer, identity: WalIdentity): SegmentHeader {
+function checkHeader(
+  path: string,
+  bytes: Buffer,
+  { identity, isLast }: Pick<SegmentContext, 'identity' | 'isLast'>,
+): SegmentHeader {
   const header = decodeSegmentHeader(bytes);
   if (header === null) throw new RaftDamageError(path, 0, 'segment header is not intact');
-  if (bytes.length < header.fileBytes) {
+  // Those before it are cut to what they hold: the header of the next one says how much that is.
+  if (isLast && bytes.length < header.fileBytes) {
     throw new RaftDamageError(
       path,
       bytes.length,

@@ -3,8 +3,8 @@
  * per flush. Knows no Raft: it keeps records in order and says when they are durable.
  *
  * INVARIANTS: one flush is in flight at a time; a segment carries its final name only when its
- * header is durable; a failed write or sync is final (what the page cache holds afterwards is
- * unknown), so nothing is ever retried on the same pages.
+ * header is durable; the last one keeps the size that its header tells; a failed write or sync is
+ * final (what the page cache holds afterwards is unknown), so nothing is ever retried on the same pages.
  */
 import { assert } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
@@ -73,6 +73,8 @@ interface Segment {
   readonly firstIndex: number;
   readonly salt: Buffer;
   readonly keyCheck: Buffer;
+  /** of the file */
+  bytes: number;
   /** that hold flushes; of the open segment all it has room for */
   usedBytes: number;
 }
@@ -110,8 +112,8 @@ export class Wal {
   private constructor(options: WalOptions, contents: WalContents) {
     this.#options = options;
     this.#keyring = options.keyring;
-    this.#segments = contents.segments.map(({ path, header, end }) =>
-      segmentOf(path, header, end.offset),
+    this.#segments = contents.segments.map(({ path, header, bytes, end }) =>
+      segmentOf(path, header, bytes, end.offset),
     );
     const last = contents.segments.at(-1);
     this.#at = last?.end ?? { offset: 0, prevOffset: 0, chain: 0, flush: 0 };
@@ -270,7 +272,8 @@ export class Wal {
     this.#open = { file: spare.file, bytes: spare.bytes, header, cipher };
     this.#at = firstPosition(header);
     this.#seq = header.seq;
-    this.#segments.push(segmentOf(path, header, spare.bytes));
+    await this.#cutClosed();
+    this.#segments.push(segmentOf(path, header, spare.bytes, spare.bytes));
     this.#spare = this.#prepareSpare(this.#nextSegmentBytes()).catch((err) => this.#noSpare(err));
   }
 
@@ -285,6 +288,28 @@ export class Wal {
     else if (this.#tip !== seq) await disk.rename(`${dir}/${tipName(this.#tip)}`, path);
     await disk.fsyncDir(dir);
     this.#tip = seq;
+  }
+
+  /**
+   * Each opening begins a segment, and where little is written no snapshot takes the ones before it away: what they have
+   * room for and do not hold would all be read at the next opening. Not the last one: its room says that nothing was cut
+   * off by others.
+   */
+  async #cutClosed(): Promise<void> {
+    for (const segment of this.#segments) {
+      if (segment.usedBytes >= segment.bytes) continue;
+      try {
+        const file = await this.#options.disk.open(segment.path, 'write');
+        try {
+          await file.truncate(segment.usedBytes);
+        } finally {
+          await file.close();
+        }
+        segment.bytes = segment.usedBytes;
+      } catch (err) {
+        this.#options.log.warn({ err }, 'could not cut a full segment of the raft log to its size');
+      }
+    }
   }
 
   /** The prepared file when it is large enough, else a new one. */
@@ -341,9 +366,10 @@ export class Wal {
 function segmentOf(
   path: string,
   { firstIndex, salt, keyCheck }: SegmentHeader,
+  bytes: number,
   usedBytes: number,
 ): Segment {
-  return { path, firstIndex, salt, keyCheck, usedBytes };
+  return { path, firstIndex, salt, keyCheck, bytes, usedBytes };
 }
 
 /**

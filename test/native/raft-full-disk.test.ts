@@ -129,6 +129,7 @@ describe('a manager', () => {
           path,
           pwrite: (data, offset) => file.pwrite(data, offset),
           read: (offset, length) => file.read(offset, length),
+          truncate: (bytes) => file.truncate(bytes),
           zeroFill: (bytes) => file.zeroFill(bytes),
           close: () => file.close(),
           fdatasync: () => synced(() => file.fdatasync()),

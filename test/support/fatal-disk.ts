@@ -57,6 +57,7 @@ export function fatalDisk(
     path: file.path,
     pwrite: (data, offset) => around('write', file.path, () => file.pwrite(data, offset)),
     read: (offset, length) => file.read(offset, length),
+    truncate: (bytes) => around('write', file.path, () => file.truncate(bytes)),
     fdatasync: () => around('sync', file.path, () => file.fdatasync()),
     writeThrough: async (data, offset) => {
       await around('write', file.path, () => file.pwrite(data, offset));

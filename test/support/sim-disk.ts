@@ -13,6 +13,7 @@ export type DiskOperation =
   | 'open'
   | 'create'
   | 'pwrite'
+  | 'truncate'
   | 'read'
   | 'fdatasync'
   | 'rename'
@@ -25,6 +26,8 @@ export type DiskOperation =
 interface Write {
   readonly offset: number;
   readonly data: Buffer;
+  /** the file ends with it */
+  readonly cuts?: boolean;
 }
 
 class Inode {
@@ -289,6 +292,12 @@ export class SimDisk {
         this.#operate(life, 'read', path, () =>
           Buffer.from(inode.cached.subarray(offset, offset + length)),
         ),
+      truncate: (bytes) =>
+        this.#operate(life, 'truncate', path, () => {
+          const cut = { offset: bytes, data: Buffer.alloc(0), cuts: true };
+          inode.cached = overwritten(inode.cached, cut);
+          inode.unsynced.push(cut);
+        }),
       fdatasync: () => {
         const covered = new Set(inode.unsynced);
         return this.#operate(life, 'fdatasync', path, () => {
@@ -388,7 +397,7 @@ function overwritten(bytes: Buffer, write: Write): Buffer {
   const target =
     end > bytes.length ? Buffer.concat([bytes, Buffer.alloc(end - bytes.length)]) : bytes;
   write.data.copy(target, write.offset);
-  return target;
+  return write.cuts ? Buffer.from(target.subarray(0, end)) : target;
 }
 
 function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[]] {
