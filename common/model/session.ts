@@ -11,7 +11,15 @@ export interface TaskStatusUpdate {
 
 export type AgentMessage =
   /** first message of a stream */
-  | { readonly kind: 'hello'; readonly description: NodeDescription }
+  | {
+      readonly kind: 'hello';
+      readonly description: NodeDescription;
+      /**
+       * `statuses` messages that follow at once. The node is not ready before they are stored: else what ended while it
+       * was away would be taken to run on a node that is there.
+       */
+      readonly reports: number;
+    }
   /** the node's description changed (resources, labels, TLS) */
   | { readonly kind: 'description'; readonly description: NodeDescription }
   /** answered by `heartbeat-heard`, which acknowledges statuses, too; the first one follows the first session message */

@@ -25,7 +25,7 @@ export function decodeAgentMessage(bytes: Uint8Array): AgentMessage {
   const m = skep.AgentMessage.decode(new WireReader(bytes));
   switch (m.body) {
     case 'hello':
-      return { kind: 'hello', description: descriptionOf(m.hello) };
+      return { kind: 'hello', description: descriptionOf(m.hello), reports: m.hello?.reports ?? 0 };
     case 'description':
       return { kind: 'description', description: descriptionOf(m.description) };
     case 'heartbeat':
@@ -98,7 +98,12 @@ export function decodeDispatcherMessage(bytes: Uint8Array): DispatcherMessage {
 function agentMessageToProto(message: AgentMessage): skep.AgentMessage.$Properties {
   switch (message.kind) {
     case 'hello':
-      return { hello: { description: nodeDescriptionToProto(message.description) } };
+      return {
+        hello: {
+          description: nodeDescriptionToProto(message.description),
+          reports: message.reports,
+        },
+      };
     case 'description':
       return { description: { description: nodeDescriptionToProto(message.description) } };
     case 'heartbeat':

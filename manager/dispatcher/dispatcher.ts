@@ -126,6 +126,9 @@ export class Dispatcher {
     this.#sessions.set(nodeId, session);
     this.#attendance.connect(nodeId);
     try {
+      for (let left = hello.reports; left > 0; left--) {
+        if (!(await this.#takeReport(session))) return;
+      }
       await this.#register(session, peerAddress, hello.description);
       this.#greet(session);
       for (;;) {
@@ -144,6 +147,21 @@ export class Dispatcher {
         if (!returns) this.#tellDrained(this.#drains.gone(nodeId));
       }
     }
+  }
+
+  /** One of those that come before the registration; false when the agent is gone. */
+  async #takeReport(session: AgentSession): Promise<boolean> {
+    const message = await session.receive();
+    if (message === null) return false;
+    if (message.kind !== 'statuses') {
+      throw new SkepError(
+        'invalid-argument',
+        `agent session: '${message.kind}' in the place of a report`,
+      );
+    }
+    await this.#statuses.write(session.nodeId, message.updates);
+    session.stored(message.sequence);
+    return true;
   }
 
   async #handle(session: AgentSession, peerAddress: string, message: AgentMessage): Promise<void> {

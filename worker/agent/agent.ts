@@ -178,7 +178,11 @@ export class Agent {
   async #serve(session: DispatcherSession, signal: AbortSignal): Promise<void> {
     const { clock, describe, reporter, tasks } = this.#options;
     let description = describe();
-    session.send({ kind: 'hello', description });
+    reporter.reset();
+    tasks.reportAll();
+    const reports = reporter.takeAll();
+    session.send({ kind: 'hello', description, reports: reports.length });
+    for (const batch of reports) session.send({ kind: 'statuses', ...batch, appliedRevision: 0 });
     const pulse = new Pulse({
       clock,
       random: this.#options.random,
@@ -200,8 +204,6 @@ export class Agent {
     const news = new News(clock, session, reporter);
     const resync = new Resync(clock, () => session.send({ kind: 'resync' }));
     try {
-      reporter.reset();
-      tasks.reportAll();
       reporter.setListener(() => news.wake());
       await this.#receive(session, { pulse, greeting, news, resync }, signal);
     } finally {
@@ -311,7 +313,7 @@ class News {
   }
 
   #send(): void {
-    for (let batch = this.#reporter.take(); batch; batch = this.#reporter.take()) {
+    for (const batch of this.#reporter.takeAll()) {
       const appliedRevision = this.#takeApplied();
       this.#session.send({ kind: 'statuses', ...batch, appliedRevision });
     }

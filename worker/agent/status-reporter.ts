@@ -12,6 +12,12 @@ const BATCH_MAX = 200;
 /** Of batches that a manager has not acknowledged; then no more go, and of each task the newest status waits. */
 const IN_FLIGHT_MAX = 256;
 
+/** Goes in one message. */
+export interface StatusBatch {
+  readonly sequence: number;
+  readonly updates: readonly TaskStatusUpdate[];
+}
+
 export class StatusReporter {
   readonly #unstored = new Map<TaskId, TaskStatus>();
   /** what this session was given of each task of `#unstored` */
@@ -47,8 +53,15 @@ export class StatusReporter {
     this.#sent.clear();
   }
 
+  /** What is unstored and not in flight, unless much is. */
+  takeAll(): StatusBatch[] {
+    const batches: StatusBatch[] = [];
+    for (let batch = this.take(); batch; batch = this.take()) batches.push(batch);
+    return batches;
+  }
+
   /** The next batch, or null when all that is unstored is in flight, or much is. */
-  take(): { sequence: number; updates: readonly TaskStatusUpdate[] } | null {
+  take(): StatusBatch | null {
     if (this.#inFlight.size >= IN_FLIGHT_MAX) return null;
     const updates: TaskStatusUpdate[] = [];
     for (const [taskId, status] of this.#unstored) {

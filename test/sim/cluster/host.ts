@@ -205,7 +205,7 @@ export class Host {
     if (daemon === null) return;
     const { signal } = new AbortController();
     const stream = await daemon.pool.session(leader).duplex(dispatcherSession, { signal });
-    stream.write({ kind: 'hello', description: this.#describe() });
+    stream.write({ kind: 'hello', description: this.#describe(), reports: 0 });
     stream.write({ ...report, sequence: report.sequence + STALE_SEQUENCE });
     await stream.next();
     await daemon.clock.sleep(STALE_SESSION_MS);

@@ -83,7 +83,7 @@ describe('agent session', () => {
   test('begins with the description of the node', async () => {
     const it = await started();
     expect(it.dialer.session.sent).toEqual([
-      { kind: 'hello', description: it.executor.description },
+      { kind: 'hello', description: it.executor.description, reports: 0 },
     ]);
   });
 
@@ -165,6 +165,8 @@ describe('agent session', () => {
     it.dialer.session.push(null);
     await it.clock.advance(100);
     expect(it.dialer.sessions).toHaveLength(2);
+    // With the greeting: before they are stored the node is not ready.
+    expect(it.dialer.session.sent[0]).toMatchObject({ kind: 'hello', reports: 1 });
     expect(it.dialer.session.sent[1]).toMatchObject({
       kind: 'statuses',
       updates: [

@@ -70,7 +70,7 @@ class Agent {
   readonly ended: Promise<unknown>;
 
   constructor(description: NodeDescription, of: NodeId, address = '192.0.2.7') {
-    this.stream.say({ kind: 'hello', description });
+    this.stream.say({ kind: 'hello', description, reports: 0 });
     this.ended = dispatcher
       .serve(of, address, this.stream)
       .then(() => null)
@@ -129,6 +129,35 @@ describe('a registration', () => {
       },
       { kind: 'assignments', complete: true, last: true, resultsIn: store.store.revision },
     ]);
+  });
+
+  test('comes after what is reported with it: no ready node has a task of which an end is not stored', async () => {
+    const [task] = await store.create('task', assigned());
+    const stream = new FakeAgentStream();
+    stream.say({ kind: 'hello', description: aNodeDescription(), reports: 1 });
+    dispatcher.serve(nodeId, '192.0.2.7', stream).catch(() => {}); // it ends with the test
+    await settle();
+    expect(nodeState()).toBe('down');
+    store.proposer.hold = true;
+    const updates = [{ taskId: task!.id, status: aTaskStatus({ state: 'failed' }) }];
+    stream.say({ kind: 'statuses', sequence: 1, updates, appliedRevision: 0 });
+    await store.clock.advance(100);
+    expect([store.get('task', task!.id).status.state, nodeState()]).toEqual(['assigned', 'down']);
+    expect(store.proposer.held).toBe(1);
+    store.proposer.hold = false;
+    store.proposer.release();
+    await store.clock.advance(100);
+    expect([store.get('task', task!.id).status.state, nodeState()]).toEqual(['failed', 'ready']);
+    expect(stream.of('session')).toHaveLength(1);
+  });
+
+  test('that promises reports and says something else is refused', async () => {
+    const stream = new FakeAgentStream();
+    stream.say({ kind: 'hello', description: aNodeDescription(), reports: 1 });
+    stream.say({ kind: 'heartbeat' });
+    await expect(dispatcher.serve(nodeId, '', stream)).rejects.toMatchObject({
+      code: 'invalid-argument',
+    });
   });
 
   test('of an unknown node is refused', async () => {

@@ -24,7 +24,8 @@ const NANOS = 1_767_225_600_123_456_789n;
 
 describe('messages of an agent session', () => {
   test.each<AgentMessage>([
-    { kind: 'hello', description },
+    { kind: 'hello', description, reports: 0 },
+    { kind: 'hello', description, reports: 3 },
     { kind: 'description', description },
     { kind: 'heartbeat' },
     { kind: 'pause' },
