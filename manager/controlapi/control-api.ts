@@ -7,6 +7,7 @@
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { Serial } from '../../common/base/serial.ts';
 import type { Cluster, ClusterSpec } from '../../common/model/cluster.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
 import type { Node, NodeSpec } from '../../common/model/node.ts';
@@ -49,7 +50,7 @@ import { type ServiceStatus, serviceStatus } from './service-status.ts';
 import { planStack } from './stack-plan.ts';
 import type { ExternalAuthorities } from './trust-root.ts';
 import { type ClusterWatch, type WatchFilters, watchCluster } from './watch.ts';
-import { type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
+import { COMPARED_WITH_ALL, type RequestOf, type ResponseOf, type Verb, WRITES } from './writes.ts';
 
 export interface ServiceRow {
   readonly service: Service;
@@ -117,6 +118,7 @@ const WRITE_TIMEOUT_MS = 15_000;
  */
 export class ControlApi {
   readonly #options: ControlApiOptions;
+  readonly #compared = new Serial();
   readonly #watches = new Set<ClusterWatch>();
   #isReleased = false;
 
@@ -455,17 +457,14 @@ export class ControlApi {
       signal,
       local: () => {
         const { store, clock, random, membership, external } = this.#options;
-        return WRITES[verb](
-          store,
-          request,
-          {
-            nowMs: Math.floor(clock.wallMs()),
-            random,
-            managers: () => membership.members(),
-            external,
-          },
-          signal,
-        );
+        const environment = {
+          nowMs: Math.floor(clock.wallMs()),
+          random,
+          managers: () => membership.members(),
+          external,
+        };
+        const write = () => WRITES[verb](store, request, environment, signal);
+        return COMPARED_WITH_ALL.has(verb) ? this.#compared.run(write) : write();
       },
     };
   }

@@ -73,6 +73,12 @@ function removeByRef(kind: 'service' | 'task') {
   };
 }
 
+/**
+ * Those whose object is compared with all others of its kind. A transaction checks what it writes, not what else it
+ * read: of two at a time neither would see the other. They are made one after another, which only a leader does.
+ */
+export const COMPARED_WITH_ALL: ReadonlySet<Verb> = new Set(['createNetwork']);
+
 export const WRITES: { readonly [V in Verb]: Write<V> } = {
   createService: inTransaction(createService, redactService),
   updateService: inTransaction(updateService, redactService),

@@ -19,6 +19,7 @@ import {
   aTaskStatus,
 } from '../../support/builders.ts';
 import { makeControlApi, type TestControlApi } from '../../support/control-api.ts';
+import { settle } from '../../support/fake-clock.ts';
 import { TestAuthority } from '../../support/identities.ts';
 
 let it: TestControlApi;
@@ -43,6 +44,16 @@ const withSubnets = (...subnets: string[]) =>
       configs: subnets.map((subnet) => ({ subnet, gateway: '', range: '', reserved: {} })),
     },
   });
+/** All are asked for before the first of them is in the log. */
+async function atOneMoment<T>(writes: readonly (() => Promise<T>)[]) {
+  it.proposer.hold = true;
+  const all = Promise.allSettled(writes.map((write) => write()));
+  await settle();
+  it.proposer.hold = false;
+  it.proposer.release();
+  return all;
+}
+
 const withOption = (name: string, value: string) =>
   aNetworkSpec({ driverOptions: { [name]: value } });
 
@@ -254,6 +265,19 @@ describe('a network', () => {
     });
   });
 
+  test.each<[string, NetworkSpec, NetworkSpec]>([
+    ['for ingress', aNetworkSpec({ ingress: true }), aNetworkSpec({ ingress: true })],
+    [
+      'of IPv6 subnets in one another',
+      { ...withIpam({ subnet: 'fd00:9::/64' }), name: 'a', ipv6: true },
+      { ...withIpam({ subnet: 'fd00:9::/48' }), name: 'b', ipv6: true },
+    ],
+  ])('two %s are not both made, at one moment either', async (_what, ...specs) => {
+    const made = await atOneMoment(specs.map((spec) => () => it.api.createNetwork(spec)));
+    expect(made.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(await it.api.listNetworks()).toHaveLength(1);
+  });
+
   test('in use by a service, or by a task that still runs, is not removed', async () => {
     const [network] = await it.create('network', aNetwork());
     const target = network!.id;
@@ -456,9 +480,11 @@ describe('a node', () => {
       aNode({ spec, role: 'manager' }),
     );
     it.managers.push(...both.map(({ id }) => manager(id)));
-    const demoted = await Promise.allSettled(
-      both.map(({ id, meta }) =>
-        it.api.updateNode(id, meta.version, aNodeSpec({ desiredRole: 'worker' })),
+    const demoted = await atOneMoment(
+      both.map(
+        ({ id, meta }) =>
+          () =>
+            it.api.updateNode(id, meta.version, aNodeSpec({ desiredRole: 'worker' })),
       ),
     );
     expect(demoted.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
