@@ -1,6 +1,7 @@
 // Containers whose shim and daemon were those of an earlier release, under the daemon of today.
 import { existsSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { eventually } from '../support/cluster.ts';
 import {
   ALL_LOGS,
   execResult,
@@ -74,7 +75,12 @@ describe.skipIf(!runtimeTestsCanRun)('a container of an earlier release', () => 
 
       const size = runtime.resize('adopted', 10, 20);
       await expect(size).rejects.toMatchObject({ code: resizes ? 'conflict' : 'unimplemented' });
-      expect(runtime.stats('adopted')).toMatchObject({ pids: 2 });
+      // Between two of its children the shell is alone.
+      await eventually(
+        'the shell and its child',
+        () => expect(runtime.stats('adopted')).toMatchObject({ pids: 2 }),
+        { withinMs: 10_000 },
+      );
       await runtime.freeze('adopted');
       expect(runtime.get('adopted')?.paused).toBe(true);
       await runtime.thaw('adopted');
