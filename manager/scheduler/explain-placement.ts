@@ -20,7 +20,7 @@ import type { Store } from '../store/types.ts';
 import type { NodeRefusal } from './filter.ts';
 import { candidateTask, forecast } from './forecast.ts';
 import { NodeTable } from './node-table.ts';
-import { Pipeline } from './pipeline.ts';
+import { Pipeline, stagesOf } from './pipeline.ts';
 import { isActive } from './place.ts';
 import { planRebalance } from './rebalance.ts';
 
@@ -96,7 +96,10 @@ export function explainPlacement(
   service: Service,
   tasks: readonly Task[],
 ): PlacementExplanation {
-  const pipeline = new Pipeline(candidateTask(service, asId<TaskId>(''), null), table);
+  const pipeline = new Pipeline(
+    table,
+    stagesOf(candidateTask(service, asId<TaskId>(''), null), table),
+  );
   const active = table.activeOf(service.id);
   // A node that has its task of a global service gets no other.
   const isServed = (index: number): boolean => isGlobal(service) && (active.get(index) ?? 0) > 0;

@@ -1,9 +1,10 @@
 /** The filters that concern tasks that are alike, as one question to a node. */
+import { keepShape } from '../../common/base/kept-shapes.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { Filter, NodeCheck } from './filter.ts';
 import { FILTERS } from './filters.ts';
 import type { NodeSet } from './node-set.ts';
-import type { NodeTable } from './node-table.ts';
+import { NodeTable } from './node-table.ts';
 
 /** A filter that concerns the task; `number` is its place in FILTERS, counted from 1. */
 export interface Stage {
@@ -39,8 +40,8 @@ export class Pipeline {
   readonly #set: NodeSet;
   readonly #load: readonly Stage[];
 
-  /** @param stages of the task, if they were asked for in this turn already: some take a while to make ready */
-  constructor(task: Task, table: NodeTable, stages: readonly Stage[] = stagesOf(task, table)) {
+  /** @param stages of the tasks, as `stagesOf` answered in this turn: some take a while to make ready */
+  constructor(table: NodeTable, stages: readonly Stage[]) {
     this.#table = table;
     this.stages = stages;
     this.#load = this.stages.filter(({ filter }) => filter.looksAt === 'load');
@@ -76,3 +77,5 @@ export class Pipeline {
     return byNode;
   }
 }
+
+keepShape(new Pipeline(new NodeTable(), []));

@@ -4,7 +4,7 @@ import type { GenericResource } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import { genericDemand } from './generic-pool.ts';
 import type { NodeTable } from './node-table.ts';
-import { Pipeline, type Stage } from './pipeline.ts';
+import { Pipeline, type Stage, stagesOf } from './pipeline.ts';
 import { labelReaders, preferenceTree } from './preferences.ts';
 import { explain, noSuitableNode, Refusals } from './refusals.ts';
 import { type NodeSource, SpreadHeap, type SpreadRule } from './spread.ts';
@@ -57,7 +57,7 @@ export function planGroup(
 ): GroupPlan {
   const [model] = tasks;
   if (!model) return { decisions: [], refusals: null };
-  const pipeline = new Pipeline(model, table, stages);
+  const pipeline = new Pipeline(table, stages ?? stagesOf(model, table));
   const source = openSource(table, model, pipeline, nowMs, succession);
   const decisions: Decision[] = [];
   const demand = genericDemand(model.spec.resources.reservations.generic);
@@ -111,7 +111,7 @@ export function planPreassigned(
 ): Decision | null {
   const index = task.nodeId === null ? undefined : table.indexOf(task.nodeId);
   if (index === undefined) return null;
-  const pipeline = new Pipeline(task, table);
+  const pipeline = new Pipeline(table, stagesOf(task, table));
   const demand = genericDemand(task.spec.resources.reservations.generic);
   const leaving = before(task);
   if (leaving.length > 0 && pipeline.verdict(index) === 0) return book(table, task, index, demand);

@@ -2,8 +2,9 @@
  * Which of the nodes that pass gets the next task: fewest recent failures, then fewest tasks of the
  * service, then fewest tasks. A heap, since one placement moves one node only.
  */
-import type { ServiceId } from '../../common/model/ids.ts';
-import type { NodeTable } from './node-table.ts';
+import { keepShape } from '../../common/base/kept-shapes.ts';
+import { asId, type ServiceId } from '../../common/model/ids.ts';
+import { NodeTable } from './node-table.ts';
 
 /** Gives out nodes one by one. */
 export interface NodeSource {
@@ -98,3 +99,13 @@ export class SpreadHeap implements NodeSource {
 function isBetter(key: number, index: number, otherKey: number, otherIndex: number): boolean {
   return key < otherKey || (key === otherKey && index < otherIndex);
 }
+
+keepShape(
+  new SpreadHeap([], {
+    table: new NodeTable(),
+    serviceId: asId<ServiceId>(''),
+    leaving: new Map(),
+    hasRoom: () => false,
+    failures: new Map(),
+  }),
+);

@@ -3,13 +3,14 @@
  * actions with expected versions; it knows neither how they are committed nor what becomes of them.
  */
 import { SkepError } from '../../common/base/errors.ts';
+import { keepShape } from '../../common/base/kept-shapes.ts';
 import type { AnyObject, ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Meta } from '../../common/model/objects.ts';
 import { type Task, taskWith } from '../../common/model/task.ts';
 import { encodeObject } from '../../common/wire/object.ts';
 import type { StoreAction, StoreGuard, StoreGuardRule } from '../../common/wire/store-log.ts';
 import { deepFreeze } from './deep-freeze.ts';
-import { isUniquelyNamed, matchesLookup, nameKey, type Tables, type TaskLookup } from './tables.ts';
+import { isUniquelyNamed, matchesLookup, nameKey, Tables, type TaskLookup } from './tables.ts';
 import { MAX_CHANGES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, type WriteTx } from './types.ts';
 import { notFound, View } from './view.ts';
 
@@ -46,9 +47,11 @@ export interface StagedAction extends StoreAction {
 
 export class Transaction extends View implements WriteTx {
   readonly #nowMs: number;
-  readonly #staged: { [K in ObjectKind]?: Map<string, Staged<K>> } = {};
+  readonly #staged: { readonly [K in ObjectKind]: Map<string, Staged<K>> | null } = ofNoKind();
+  /** of which something is staged, in the order in which that began */
+  readonly #kinds: ObjectKind[] = [];
   /** The object of each kind that was looked for last, as the tables have it: a write mostly follows a look at the same. */
-  readonly #found: { [K in ObjectKind]?: Found<K> } = {};
+  readonly #found: { readonly [K in ObjectKind]: Found<K> | null } = ofNoKind();
   /** staged entries as they were before each write, for `rollback` */
   readonly #journal: { kind: ObjectKind; id: string; before: AnyStaged | undefined }[] = [];
   /** with the length of the journal at the time, for `rollback` */
@@ -104,8 +107,8 @@ export class Transaction extends View implements WriteTx {
   /** What is to be committed; empty = nothing changed. */
   actions(): StagedAction[] {
     const actions: StagedAction[] = [];
-    for (const staged of Object.values(this.#staged)) {
-      for (const { kind, id, base, object, bytes } of staged.values()) {
+    for (const writtenKind of this.#kinds) {
+      for (const { kind, id, base, object, bytes } of this.#staged[writtenKind]!.values()) {
         if (!base && !object) continue;
         actions.push({
           action: object ? (base ? 'update' : 'create') : 'remove',
@@ -214,8 +217,8 @@ export class Transaction extends View implements WriteTx {
     );
   }
 
-  #stagedOf<K extends ObjectKind>(kind: K): Map<string, Staged<K>> | undefined {
-    return this.#staged[kind] as Map<string, Staged<K>> | undefined;
+  #stagedOf<K extends ObjectKind>(kind: K): Map<string, Staged<K>> | null {
+    return this.#staged[kind] as Map<string, Staged<K>> | null;
   }
 
   #current<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
@@ -224,7 +227,7 @@ export class Transaction extends View implements WriteTx {
   }
 
   #inTables<K extends ObjectKind>(kind: K, id: string): ObjectsByKind[K] | undefined {
-    const known = this.#found[kind] as Found<K> | undefined;
+    const known = this.#found[kind] as Found<K> | null;
     if (known?.id === id) return known.object;
     const object = this.tables.get(kind, id);
     if (known) {
@@ -263,6 +266,7 @@ export class Transaction extends View implements WriteTx {
     if (!staged) {
       staged = new Map();
       (this.#staged as Record<ObjectKind, unknown>)[kind] = staged;
+      this.#kinds.push(kind);
     }
     const before = staged.get(id);
     const base = before ? before.base : this.#inTables(kind, id);
@@ -277,6 +281,19 @@ export class Transaction extends View implements WriteTx {
     this.#bytes += toBytes - fromBytes;
     this.#changes += (toBytes > 0 ? 1 : 0) - (fromBytes > 0 ? 1 : 0);
   }
+}
+
+/** Nothing yet, for each kind. */
+function ofNoKind(): Record<ObjectKind, null> {
+  return {
+    cluster: null,
+    node: null,
+    service: null,
+    task: null,
+    network: null,
+    secret: null,
+    config: null,
+  };
 }
 
 function withMeta<K extends ObjectKind>(
@@ -294,3 +311,5 @@ function sizeOf(staged: Size | undefined): number {
   if (!staged || (!staged.base && !staged.object)) return 0;
   return staged.id.length + staged.bytes.length + ACTION_OVERHEAD_BYTES;
 }
+
+keepShape(new Transaction(new Tables(), Number.MAX_SAFE_INTEGER));

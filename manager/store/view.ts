@@ -1,10 +1,11 @@
 /** Reads: over the tables as they are. The base class is shared with transactions. */
 import { assert } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
+import { keepShape } from '../../common/base/kept-shapes.ts';
 import type { NetworkId, NodeId, ServiceId } from '../../common/model/ids.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import type { Task } from '../../common/model/task.ts';
-import { foldName, hasTaskName, type Tables, type TaskLookup, taskIdInName } from './tables.ts';
+import { foldName, hasTaskName, Tables, type TaskLookup, taskIdInName } from './tables.ts';
 import type { ReadView } from './types.ts';
 
 export function notFound(kind: ObjectKind, id: string): SkepError {
@@ -108,3 +109,5 @@ function objectsOf<K extends ObjectKind>(
   for (const id of ids) out.push(tables.get(kind, id)!);
   return out;
 }
+
+keepShape(new TablesView(new Tables()));
