@@ -27,20 +27,18 @@ int skep_netns_create(const char *path, struct skep_error *err);
 /* Takes the pin away; the namespace ends with its last user. Success when there is none. */
 int skep_netns_remove(const char *path, struct skep_error *err);
 
-/* A netlink socket of `protocol` in the namespace at `ns_path` ("" = the caller's). Returns the fd. */
-int skep_netns_netlink(const char *ns_path, int32_t protocol, struct skep_error *err);
-
-/* A socket there that hears of changes: `groups` is a mask of multicast groups (1 << (group - 1)). It
- * keeps little: a flood overflows it, which `skep_nl_heard` counts as news. Returns the fd. */
-int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, struct skep_error *err);
-
-/* A non-blocking socket of the address's family (TCP when `stream`, else UDP) bound there; not listening yet. Returns the fd. */
-int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port,
-                    struct skep_error *err);
-
-/* Writes `settings`, lines of `ipv4/ip_forward=1`, below /proc/sys/net there. Files that this kernel
- * does not have are passed over. */
-int skep_netns_sysctl(const char *ns_path, const char *settings, struct skep_error *err);
+/*
+ * Does `steps`, one a line, in the namespace at `ns_path` ("" = the caller's), in order:
+ *   set NAME=VALUE        a file below /proc/sys/net, e.g. ipv4/ip_forward; one that this kernel does not have is passed over
+ *   up LINK               sets it up
+ *   netlink PROTOCOL      a netlink socket
+ *   listen PROTOCOL GROUPS  a socket that hears of changes: `GROUPS` is a mask of multicast groups (1 << (group - 1)). It keeps
+ *                         little: a flood overflows it, which `skep_nl_heard` counts as news
+ *   udp ADDRESS PORT, tcp ADDRESS PORT  a non-blocking socket of the address's family bound there; not listening yet
+ * The sockets' descriptors come into `fds`, in order. Returns how many; after a failure none is open.
+ */
+int skep_netns_visit(const char *ns_path, const char *steps, int32_t *fds, uint32_t capacity,
+                     struct skep_error *err);
 
 int skep_fd_close(int32_t fd, struct skep_error *err);
 
@@ -50,7 +48,7 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
                      uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
                      struct skep_error *err);
 
-/* 1 when anything came to a socket of `skep_netns_listen` since the last call, 0 when not. Does not wait. */
+/* 1 when anything came to a socket of `listen` since the last call, 0 when not. Does not wait. */
 int skep_nl_heard(int32_t fd, struct skep_error *err);
 
 /* ---- probe.c ---- */

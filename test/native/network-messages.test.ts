@@ -36,11 +36,13 @@ import {
   type MarkRule,
 } from '../../native/ffi/net/rtnl-route.ts';
 import {
+  closeFd,
   createNetns,
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
   NetlinkSocket,
   removeNetns,
+  visitNetns,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
 import { findLink } from '../../worker/network/legs.ts';
@@ -201,6 +203,14 @@ describe.skipIf(!isRoot)('netlink messages in the kernel (root only)', () => {
     await expect(writeNetSysctls(pin, { 'ipv4/ip_forward': 'x' })).rejects.toThrow(
       /write .*ip_forward: EINVAL/,
     );
+  });
+
+  test('a visit that fails leaves no socket open', async () => {
+    const socket = { kind: 'udp', address: '127.0.0.1', port: 5300 } as const;
+    const up = { kind: 'up', link: 'lo' } as const;
+    await expect(visitNetns(pin, [up, socket, socket])).rejects.toThrow(/bind .*EADDRINUSE/);
+    const [fd] = await visitNetns(pin, [socket]);
+    closeFd(fd!);
   });
 
   test('a namespace ends when its pin and our sockets are gone', async () => {

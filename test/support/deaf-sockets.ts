@@ -1,6 +1,7 @@
 /** Netlink sockets by which nothing can be read, and how many of them were closed. */
 import { vi } from 'vitest';
-import { ChangeListener, NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
+import { ChangeWatch } from '../../worker/network/change-watch.ts';
 
 /** Until `vi.restoreAllMocks`. @param openable how many sockets can be opened before the descriptors are used up */
 export function deafSockets(openable: number): { opened: number; closed: number } {
@@ -8,7 +9,7 @@ export function deafSockets(openable: number): { opened: number; closed: number 
   const socket = {
     transact: () => Promise.reject(new Error('no answer')),
     dump: () => Promise.reject(new Error('no answer')),
-    heard: () => true,
+    suspect: () => true,
     close: async () => {
       state.closed++;
     },
@@ -19,8 +20,6 @@ export function deafSockets(openable: number): { opened: number; closed: number 
     return socket;
   };
   vi.spyOn(NetlinkSocket, 'open').mockImplementation(open as unknown as typeof NetlinkSocket.open);
-  vi.spyOn(ChangeListener, 'open').mockImplementation(
-    open as unknown as typeof ChangeListener.open,
-  );
+  vi.spyOn(ChangeWatch, 'open').mockImplementation(open as unknown as typeof ChangeWatch.open);
   return state;
 }

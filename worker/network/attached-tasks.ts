@@ -98,8 +98,7 @@ export class AttachedTasks {
     let state: AttachedState | null = null;
     try {
       const hostPorts = await this.#hostPorts.allocate(request.taskId, request.hostPorts);
-      state = await this.#open(request, hostPorts);
-      await state.network.prepare();
+      state = await this.#open(request, hostPorts, { hasResolver: !request.links });
       for (const { networkId } of state.network.legs) await this.#options.upkeep.ensure(networkId);
       const wayOut = this.#wantsGateway(request);
       if (wayOut) await this.#ensureGateway(request);
@@ -108,6 +107,7 @@ export class AttachedTasks {
       await programTask(this.#tables, state);
       await this.#publishHostPorts(state);
       if (!request.links) await state.network.openResolver();
+      await state.network.settle();
       this.#states.set(request.taskId, state);
       return { hostPorts: state.hostPorts };
     } catch (err) {
@@ -284,12 +284,13 @@ export class AttachedTasks {
   async #open(
     request: TaskNetworkRequest,
     hostPorts: readonly PortConfig[],
+    fresh: { readonly hasResolver: boolean } | null = null,
   ): Promise<AttachedState> {
     const { random, answerFor } = this.#options;
     const legs = planLegs(request);
     const gatewayLink = `eth${request.attachments.length}`;
     const parts = { random, answer: answerFor(request), gatewayLink };
-    const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, parts);
+    const network = await TaskNetwork.open(request.taskId, request.netnsPath, legs, parts, fresh);
     const missing = new Set<NetworkId>();
     return { request, network, hostPorts, missing, isBehind: false, hasOldConnections: false };
   }

@@ -4,37 +4,35 @@ import {
   ChangeListener,
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
+  type NetnsStep,
+  visitNetns,
 } from '../../native/ffi/net/sockets.ts';
+
+const watching = (changes: number): readonly [NetnsStep, NetnsStep] => [
+  { kind: 'listen', protocol: NETLINK_ROUTE, changes },
+  { kind: 'listen', protocol: NETLINK_NETFILTER, changes: CHANGES.tables },
+];
+
+/** Steps whose sockets tell of a namespace with a bridge and tables of neighbours. */
+export const OVERLAY_WATCH = watching(CHANGES.links + CHANGES.neighbours);
+
+/** Of a task's namespace. Not of its neighbours: they come and go with its traffic. */
+export const TASK_WATCH = watching(
+  CHANGES.links + CHANGES.addresses + CHANGES.routes + CHANGES.rules,
+);
 
 /** INVARIANT: what changed before a comparison began and was not compared keeps it suspect. */
 export class ChangeWatch {
   readonly #listeners: readonly ChangeListener[];
   #suspect = true;
 
-  private constructor(listeners: readonly ChangeListener[]) {
-    this.#listeners = listeners;
+  /** @param fds of the sockets that the steps made, its own from now on */
+  constructor(fds: readonly number[]) {
+    this.#listeners = fds.map((fd) => ChangeListener.of(fd));
   }
 
-  /** For a namespace with a bridge and tables of neighbours. */
-  static async ofOverlay(nsPath: string): Promise<ChangeWatch> {
-    return ChangeWatch.#open(nsPath, CHANGES.links + CHANGES.neighbours);
-  }
-
-  /** For a task's namespace. Not its neighbours: they come and go with its traffic. */
-  static async ofTask(nsPath: string): Promise<ChangeWatch> {
-    const kinds = CHANGES.links + CHANGES.addresses + CHANGES.routes + CHANGES.rules;
-    return ChangeWatch.#open(nsPath, kinds);
-  }
-
-  static async #open(nsPath: string, kinds: number): Promise<ChangeWatch> {
-    const route = await ChangeListener.open(nsPath, NETLINK_ROUTE, kinds);
-    try {
-      const tables = await ChangeListener.open(nsPath, NETLINK_NETFILTER, CHANGES.tables);
-      return new ChangeWatch([route, tables]);
-    } catch (err) {
-      route.close();
-      throw err;
-    }
+  static async open(nsPath: string, watched: readonly NetnsStep[]): Promise<ChangeWatch> {
+    return new ChangeWatch(await visitNetns(nsPath, watched));
   }
 
   /** Stays so until `trust`. Cheap: one system call for each listener. */

@@ -4,7 +4,7 @@
  */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
-import { bindInNetns, closeFd } from '../../native/ffi/net/sockets.ts';
+import { type NetnsStep, visitNetns } from '../../native/ffi/net/sockets.ts';
 import { DnsFrames, frameOf } from './dns-asker.ts';
 import { emptyAnswer, isQuery, RCODE, readQuestion } from './dns-message.ts';
 import { RESOLVER_ADDRESS } from './name-files.ts';
@@ -12,6 +12,12 @@ import { RESOLVER_ADDRESS } from './name-files.ts';
 const DNS_PORT = 53;
 const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS_MAX = 64;
+
+/** Where it is asked, in the namespace; its loopback link must be up. */
+export const RESOLVER_SOCKETS: readonly NetnsStep[] = [
+  { kind: 'udp', address: RESOLVER_ADDRESS, port: DNS_PORT },
+  { kind: 'tcp', address: RESOLVER_ADDRESS, port: DNS_PORT },
+];
 
 /**
  * The response to what `isQuery`; null = none is sent. Of a failure the client is told as one of the server.
@@ -36,16 +42,13 @@ export class DnsServer {
 
   /** The namespace's loopback link must be up. */
   async open(nsPath: string): Promise<void> {
+    await this.listen(nsPath, await visitNetns(nsPath, RESOLVER_SOCKETS));
+  }
+
+  /** @param fds of the sockets that `RESOLVER_SOCKETS` made, its own from now on */
+  async listen(nsPath: string, [udp, tcp]: readonly number[]): Promise<void> {
     this.#nsPath = nsPath;
-    const [udp, tcp] = await Promise.allSettled([
-      bindInNetns(nsPath, 'udp', RESOLVER_ADDRESS, DNS_PORT),
-      bindInNetns(nsPath, 'tcp', RESOLVER_ADDRESS, DNS_PORT),
-    ]);
-    if (udp.status === 'rejected' || tcp.status === 'rejected') {
-      for (const result of [udp, tcp]) if (result.status === 'fulfilled') closeFd(result.value);
-      throw udp.status === 'rejected' ? udp.reason : (tcp as PromiseRejectedResult).reason;
-    }
-    const listening = [this.#listenUdp(udp.value), this.#listenTcp(tcp.value)];
+    const listening = [this.#listenUdp(udp!), this.#listenTcp(tcp!)];
     const failed = (await Promise.allSettled(listening)).find(
       ({ status }) => status === 'rejected',
     );

@@ -34,7 +34,7 @@ import {
   removeNetns,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
-import { ChangeWatch } from './change-watch.ts';
+import { ChangeWatch, OVERLAY_WATCH } from './change-watch.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
 import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
@@ -108,7 +108,7 @@ export class OverlayNetwork {
     let filter: NetlinkSocket | null = null;
     try {
       filter = await NetlinkSocket.open(parts.pin, NETLINK_NETFILTER);
-      const watch = await ChangeWatch.ofOverlay(parts.pin);
+      const watch = await ChangeWatch.open(parts.pin, OVERLAY_WATCH);
       return new OverlayNetwork(parts, { route, filter }, watch);
     } catch (err) {
       await filter?.close();

@@ -24,13 +24,16 @@ import {
   readRoutes,
 } from '../../native/ffi/net/rtnl-route.ts';
 import {
+  closeFd,
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
   NetlinkSocket,
+  type NetnsStep,
+  visitNetns,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
-import { ChangeWatch } from './change-watch.ts';
-import { type AnswerQuery, DnsServer } from './dns-server.ts';
+import { ChangeWatch, TASK_WATCH } from './change-watch.ts';
+import { type AnswerQuery, DnsServer, RESOLVER_SOCKETS } from './dns-server.ts';
 import {
   addEntryRoute,
   ENTRY_PRIORITY,
@@ -105,6 +108,30 @@ interface TaskParts {
   readonly gatewayLink: string;
 }
 
+/** Kept while it is attached. */
+const SOCKETS: readonly NetnsStep[] = [
+  { kind: 'netlink', protocol: NETLINK_NETFILTER },
+  ...TASK_WATCH,
+];
+
+const LOOPBACK = 'lo';
+
+/** Before a first link is made. */
+const FRESH: readonly NetnsStep[] = [
+  {
+    kind: 'set',
+    settings: {
+      // Replies to a client leave by the link of its entry node, not where the route points.
+      'ipv4/conf/all/rp_filter': '0',
+      'ipv4/conf/default/rp_filter': '0',
+      // Without an IPv6 subnet the links would only make link-local noise.
+      'ipv6/conf/default/disable_ipv6': '1',
+    },
+  },
+  { kind: 'up', link: LOOPBACK },
+  { kind: 'netlink', protocol: NETLINK_ROUTE },
+];
+
 /** Throws `conflict` when the processes of the container have ended meanwhile. */
 function openNamespace(path: string): number {
   try {
@@ -125,6 +152,8 @@ export class TaskNetwork {
   readonly #filter: NetlinkSocket;
   #namespaceFd: number;
   readonly #dns: DnsServer;
+  /** what the first visit opened for the attach alone; null = it is attached */
+  #fresh: { readonly route: NetlinkSocket; readonly resolver: number[] } | null = null;
   /** The name of the link that leads to the gateway bridge. */
   readonly gatewayLink: string;
   /** without prefix length; null = no way out */
@@ -149,21 +178,33 @@ export class TaskNetwork {
     this.#dns = new DnsServer(parts.answer);
   }
 
-  /** Enters the namespace; nothing is programmed yet. */
+  /**
+   * Enters the namespace of a task that was attached before.
+   * @param fresh it was not: loopback is made ready, and settings that links take over when they are made
+   */
   static async open(
     taskId: TaskId,
     netnsPath: string,
     legs: readonly TaskLeg[],
     parts: TaskParts,
+    fresh: { readonly hasResolver: boolean } | null = null,
   ): Promise<TaskNetwork> {
     const fd = openNamespace(netnsPath);
-    let filter: NetlinkSocket | null = null;
     try {
-      filter = await NetlinkSocket.open(pathOf(fd), NETLINK_NETFILTER);
-      const watch = await ChangeWatch.ofTask(pathOf(fd));
-      return new TaskNetwork(taskId, legs, { fd, filter, watch }, parts);
+      // All of what is to be done inside: each visit is a thread.
+      const steps = fresh ? [...SOCKETS, ...FRESH] : SOCKETS;
+      const resolverSteps = fresh?.hasResolver ? RESOLVER_SOCKETS : [];
+      const fds = await visitNetns(pathOf(fd), [...steps, ...resolverSteps]);
+      const [filter, links, tables, route, ...resolver] = fds;
+      const network = new TaskNetwork(
+        taskId,
+        legs,
+        { fd, filter: NetlinkSocket.of(filter!), watch: new ChangeWatch([links!, tables!]) },
+        parts,
+      );
+      if (route !== undefined) network.#fresh = { route: NetlinkSocket.of(route), resolver };
+      return network;
     } catch (err) {
-      await filter?.close();
       closeSync(fd);
       throw err;
     }
@@ -171,22 +212,6 @@ export class TaskNetwork {
 
   get gatewayAddress(): string | null {
     return this.#gatewayAddress;
-  }
-
-  /** Settings that links take over when they are made, then loopback up. */
-  async prepare(): Promise<void> {
-    await writeNetSysctls(this.netnsPath, {
-      // Replies to a client leave by the link of its entry node, not where the route points.
-      'ipv4/conf/all/rp_filter': '0',
-      'ipv4/conf/default/rp_filter': '0',
-      // Without an IPv6 subnet the links would only make link-local noise.
-      'ipv6/conf/default/disable_ipv6': '1',
-    });
-    await this.#withRoute(async (route) => {
-      const batch = new MessageBatch(64);
-      setLink(batch, { index: LOOPBACK_INDEX }, { up: true });
-      await route.transact(batch);
-    });
   }
 
   /**
@@ -324,8 +349,18 @@ export class TaskNetwork {
   }
 
   /** Starts answering at 127.0.0.11. */
-  openResolver(): Promise<void> {
-    return this.#dns.open(this.netnsPath);
+  async openResolver(): Promise<void> {
+    const resolver = this.#fresh?.resolver.splice(0) ?? [];
+    if (resolver.length === 0) await this.#dns.open(this.netnsPath);
+    else await this.#dns.listen(this.netnsPath, resolver);
+  }
+
+  /** It is attached: what was opened for that alone is let go. Idempotent. */
+  async settle(): Promise<void> {
+    const fresh = this.#fresh;
+    this.#fresh = null;
+    for (const fd of fresh?.resolver ?? []) closeFd(fd);
+    await fresh?.route.close();
   }
 
   /** As if its resolver had been closed by somebody. */
@@ -387,6 +422,7 @@ export class TaskNetwork {
   /** Lets go of the namespace; what is programmed in it stays. Idempotent. */
   async close(): Promise<void> {
     this.watch.close();
+    await this.settle();
     await this.#dns.close();
     await this.#filter.close();
     if (this.#namespaceFd >= 0) closeSync(this.#namespaceFd);
@@ -395,6 +431,7 @@ export class TaskNetwork {
 
   /** An rtnetlink socket is needed at attach and repair only: none is kept. */
   async #withRoute<T>(work: (route: NetlinkSocket) => Promise<T>): Promise<T> {
+    if (this.#fresh) return work(this.#fresh.route);
     const route = await NetlinkSocket.open(this.netnsPath, NETLINK_ROUTE);
     try {
       return await work(route);

@@ -10,19 +10,10 @@ import { type MessageBatch, type NetlinkMessage, NLM_F_ACK, readAnswers } from '
 
 const createCall = declareAsync('int skep_netns_create(const char *path, _Out_ uint8_t *err)');
 const removeCall = declareAsync('int skep_netns_remove(const char *path, _Out_ uint8_t *err)');
-const netlinkCall = declareAsync(
-  'int skep_netns_netlink(const char *ns_path, int32_t protocol, _Out_ uint8_t *err)',
-);
-const listenCall = declareAsync(
-  'int skep_netns_listen(const char *ns_path, int32_t protocol, uint32_t groups, _Out_ uint8_t *err)',
+const visitCall = declareAsync(
+  'int skep_netns_visit(const char *ns_path, const char *steps, _Out_ int32_t *fds, uint32_t capacity, _Out_ uint8_t *err)',
 );
 const heardCall = declareSync('int skep_nl_heard(int32_t fd, _Out_ uint8_t *err)');
-const bindCall = declareAsync(
-  'int skep_netns_bind(const char *ns_path, int32_t stream, const char *address, uint16_t port, _Out_ uint8_t *err)',
-);
-const sysctlCall = declareAsync(
-  'int skep_netns_sysctl(const char *ns_path, const char *settings, _Out_ uint8_t *err)',
-);
 const closeCall = declareSync('int skep_fd_close(int32_t fd, _Out_ uint8_t *err)');
 const transactCall = declareAsync(
   'int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq, _Out_ uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms, _Out_ uint8_t *err)',
@@ -49,14 +40,52 @@ export async function removeNetns(path: string): Promise<void> {
   await removeCall(path);
 }
 
+/** One thing that is done inside a namespace; those that make a socket leave its descriptor. */
+export type NetnsStep =
+  /** files below /proc/sys/net, in order; those that the kernel does not have are passed over */
+  | { readonly kind: 'set'; readonly settings: Readonly<Record<string, string>> }
+  | { readonly kind: 'up'; readonly link: string }
+  | { readonly kind: 'netlink'; readonly protocol: number }
+  /** `changes`: sum of `CHANGES` */
+  | { readonly kind: 'listen'; readonly protocol: number; readonly changes: number }
+  /** of the address's family alone */
+  | { readonly kind: 'tcp' | 'udp'; readonly address: string; readonly port: number };
+
+/**
+ * Does all of it in the namespace, in order, on one thread: each visit costs one. Resolves with the descriptors of the sockets in
+ * their order, which the caller owns; none is open when it rejects with what the first failing step said.
+ */
+export async function visitNetns(nsPath: string, steps: readonly NetnsStep[]): Promise<number[]> {
+  const fds = new Int32Array(steps.length);
+  const count = await visitCall(nsPath, steps.flatMap(linesOf).join('\n'), fds, fds.length);
+  return [...fds.subarray(0, count)];
+}
+
+function linesOf(step: NetnsStep): string[] {
+  switch (step.kind) {
+    case 'set':
+      return Object.entries(step.settings).map(([name, value]) => `set ${name}=${value}`);
+    case 'up':
+      return [`up ${step.link}`];
+    case 'netlink':
+      return [`netlink ${step.protocol}`];
+    case 'listen':
+      return [`listen ${step.protocol} ${step.changes}`];
+    case 'tcp':
+    case 'udp':
+      return [`${step.kind} ${step.address} ${step.port}`];
+  }
+}
+
 /** A socket bound inside the namespace, of the address's family alone; the caller owns the descriptor. */
-export function bindInNetns(
+export async function bindInNetns(
   nsPath: string,
   kind: 'tcp' | 'udp',
   address: string,
   port: number,
 ): Promise<number> {
-  return bindCall(nsPath, kind === 'tcp' ? 1 : 0, address, port);
+  const [fd] = await visitNetns(nsPath, [{ kind, address, port }]);
+  return fd!;
 }
 
 /** Writes files below /proc/sys/net, e.g. `{'ipv4/ip_forward': '1'}`, in order. */
@@ -64,8 +93,7 @@ export async function writeNetSysctls(
   nsPath: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
-  await sysctlCall(nsPath, lines.join('\n'));
+  await visitNetns(nsPath, [{ kind: 'set', settings }]);
 }
 
 /** Closes a descriptor that came from this module. */
@@ -92,9 +120,9 @@ export class ChangeListener {
     this.#fd = fd;
   }
 
-  /** @param kinds sum of `CHANGES` */
-  static async open(nsPath: string, protocol: number, kinds: number): Promise<ChangeListener> {
-    return new ChangeListener(await listenCall(nsPath, protocol, kinds));
+  /** Over a socket of the step `listen`, which is its own from now on. */
+  static of(fd: number): ChangeListener {
+    return new ChangeListener(fd);
   }
 
   /** True when something changed since the last call (our own changes count), or may have. */
@@ -132,7 +160,13 @@ export class NetlinkSocket {
   }
 
   static async open(nsPath: string, protocol: number): Promise<NetlinkSocket> {
-    return new NetlinkSocket(await netlinkCall(nsPath, protocol));
+    const [fd] = await visitNetns(nsPath, [{ kind: 'netlink', protocol }]);
+    return NetlinkSocket.of(fd!);
+  }
+
+  /** Over a socket of the step `netlink`, which is its own from now on. */
+  static of(fd: number): NetlinkSocket {
+    return new NetlinkSocket(fd);
   }
 
   /**

@@ -73,7 +73,7 @@ describe('attached tasks', () => {
       readBack: async () => names,
       unplug: async (id: NetworkId) => note(`unplug ${id} of`)(),
       plug: note('plug'),
-      prepare: async () => {},
+      settle: async () => {},
       openResolver: async () => {},
       forgetConnections: note('forget connections of'),
       restore: async () => {},
