@@ -17,6 +17,7 @@ import { readTaskLogs, traceNetwork, verifyNetwork } from '../common/rpc/node-me
 import type { RpcClientPool } from '../common/rpc/pool.ts';
 import type { RpcServer } from '../common/rpc/server.ts';
 import { mountTmpfs, unmountTree } from '../native/ffi/mount.ts';
+import { NativeSmallFiles } from '../native/ffi/trees.ts';
 import { Agent } from './agent/agent.ts';
 import { DispatcherClient } from './agent/dispatcher-client.ts';
 import { EndpointDrains } from './agent/endpoint-drains.ts';
@@ -384,7 +385,7 @@ export class Worker {
       tell,
     });
     const reporter = new StatusReporter();
-    const database = new TaskDatabase(join(dataDir, 'agent', 'tasks'), log);
+    const database = new TaskDatabase(join(dataDir, 'agent', 'tasks'), log, new NativeSmallFiles());
     const tasks = new TaskManager({ executor, database, reporter, clock, log, onFailure });
     const dialer = new DispatcherClient({
       pool: membership.pool,

@@ -14,6 +14,7 @@ import { type AssignmentChange, assignmentKey } from '../../common/model/assignm
 import { asId, type NodeId, type TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { Task, TaskStatus } from '../../common/model/task.ts';
+import { NativeSmallFiles } from '../../native/ffi/trees.ts';
 import { EndpointDrains } from '../../worker/agent/endpoint-drains.ts';
 import { StatusReporter } from '../../worker/agent/status-reporter.ts';
 import { TaskDatabase } from '../../worker/agent/task-database.ts';
@@ -184,7 +185,7 @@ const operations = {
       clock,
       log,
     });
-    const database = new TaskDatabase(join(dir, 'agent'), log);
+    const database = new TaskDatabase(join(dir, 'agent'), log, new NativeSmallFiles());
     tasks = new TaskManager({ executor, database, reporter: new Watch(), clock, log, onFailure });
     if (place.imageTar !== null) {
       await runtime.start();

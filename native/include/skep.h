@@ -109,6 +109,16 @@ int skep_mount(const char *source, const char *target, const char *type, uint64_
 int skep_read_files(const char *paths, uint32_t count, uint8_t *out, uint32_t capacity,
                     struct skep_error *err);
 
+/* ---- trees.c ---- */
+
+/* Writes a file of `mode` under the name `unfinished` and gives it its name, in place of one that has it. */
+int skep_replace_file(const char *path, const char *unfinished, const uint8_t *bytes, uint32_t count,
+                      uint32_t mode, struct skep_error *err);
+
+/* Removes a directory with all that is in it, following no link; at most `entries_max` of its entries, 2 at least. Returns 1
+ * when something is left, which the next call goes on with. Success when there is none. */
+int skep_remove_tree(const char *path, uint32_t entries_max, struct skep_error *err);
+
 /* ---- memory.c ---- */
 
 /* Gives what the C library holds freed back to the kernel. */

@@ -2,11 +2,10 @@
  * The files that a task finds in its root beside the image's: resolv.conf, hosts, hostname, secrets
  * and configs. The first three lie on disk, the others in a tmpfs of the task's own, never on disk.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
-import { settled } from '../../common/base/settled.ts';
 import type { FileTarget } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { OciMount } from '../runtime/oci.ts';
@@ -54,20 +53,23 @@ export class TaskFiles {
     this.#options = options;
   }
 
-  /** Writes them and says how they are mounted. */
+  /**
+   * Writes them and says how they are mounted. Synchronous within: a container waits for it, and queued behind other files'
+   * work each step of it takes as long as all of them here.
+   */
   async writeNames(taskId: string, files: NameFiles): Promise<OciMount[]> {
     const dir = join(this.#options.dir, taskId);
-    await mkdir(dir, { recursive: true, mode: 0o711 });
-    const write = async (name: string, content: string): Promise<OciMount> => {
+    mkdirSync(dir, { recursive: true, mode: 0o711 });
+    const write = (name: string, content: string): OciMount => {
       const source = join(dir, name);
-      await writeFile(source, content, { mode: 0o644 });
+      writeFileSync(source, content, { mode: 0o644 });
       return { destination: `/etc/${name}`, type: 'bind', source, options: WRITABLE_BIND };
     };
-    return settled([
+    return [
       write('resolv.conf', files.resolvConf),
       write('hosts', files.hosts),
       write('hostname', `${files.hostname}\n`),
-    ]);
+    ];
   }
 
   /** The task's secrets (below /run/secrets unless absolute) and configs (below /). */

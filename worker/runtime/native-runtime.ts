@@ -2,7 +2,7 @@
  * Containers by our own shim: create, start, wait, signal, exec, logs, statistics, remove; adoption of
  * what runs already when the daemon starts. Knows specs, not services or images.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
@@ -13,6 +13,7 @@ import type { StringMap } from '../../common/model/objects.ts';
 import { NativeError, nativeBuildPath } from '../../native/ffi/library.ts';
 import { unmountTree } from '../../native/ffi/mount.ts';
 import { encodeFrame, FRAME, SIZED_EXEC_VERSION } from '../../native/ffi/shim-protocol.ts';
+import { removeTree } from '../../native/ffi/trees.ts';
 import { type AttachSession, ShimAttachSession } from './attach-session.ts';
 import type { CgroupDriver } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
@@ -546,8 +547,7 @@ export class NativeRuntime {
   }
 
   async #removeTaskDir({ taskDir }: Container): Promise<void> {
-    // A shim that could not write the exit may just be trying again.
-    await rm(taskDir, { recursive: true, force: true, maxRetries: 3 });
+    await removeTree(taskDir);
   }
 
   async #removeKernelState(id: string): Promise<void> {

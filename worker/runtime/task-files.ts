@@ -3,10 +3,11 @@
  * shim's, see native/src/shim/state.c). Parses and writes; decides nothing.
  */
 import { readFileSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { SkepError } from '../../common/base/errors.ts';
 import { errnoName, type NativeError } from '../../native/ffi/library.ts';
 import type { ShimExit } from '../../native/ffi/shim-protocol.ts';
+import { replaceFile } from '../../native/ffi/trees.ts';
 import type { Logging } from './logging/log-senders.ts';
 import type { OciSpec } from './oci.ts';
 import type { OciRuntime } from './oci-config.ts';
@@ -73,13 +74,12 @@ export function nanosToMs(value: unknown): number {
   return Number(BigInt(String(value ?? 0)) / 1_000_000n);
 }
 
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.tmp`, text, { mode: 0o600 });
-  await rename(`${path}.tmp`, path);
+function replace(path: string, text: string): Promise<void> {
+  return replaceFile(path, text, { mode: 0o600, unfinished: `${path}.tmp` });
 }
 
 export async function writeBundle(taskDir: string, bundle: ContainerBundle): Promise<void> {
-  await replaceFile(`${taskDir}/bundle.json`, JSON.stringify({ version: 1, ...bundle }));
+  await replace(`${taskDir}/bundle.json`, JSON.stringify({ version: 1, ...bundle }));
 }
 
 /** For another OCI runtime; what one kept of an earlier run is forgotten. */
@@ -87,7 +87,7 @@ export async function writeOciConfig(taskDir: string, text: string): Promise<voi
   for (const name of ['oci', 'oci.log', 'oci.pid']) {
     await rm(`${taskDir}/${name}`, { recursive: true, force: true });
   }
-  await replaceFile(`${taskDir}/config.json`, text);
+  await replace(`${taskDir}/config.json`, text);
 }
 
 /** null when there is none; rejects with `data-loss` when it is damaged. */
@@ -156,7 +156,7 @@ export async function writeExit(taskDir: string, record: ExitRecord): Promise<vo
     startedAtNanos: nanos(startedAtMs),
     finishedAtNanos: nanos(finishedAtMs),
   });
-  await replaceFile(`${taskDir}/exit`, `${text}\n`);
+  await replace(`${taskDir}/exit`, `${text}\n`);
 }
 
 /** A NativeError's message is `<syscall> <detail>: <errno>`. */
