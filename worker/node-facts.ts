@@ -15,6 +15,12 @@ const KERNEL_ARCHITECTURES: Readonly<Record<string, string>> = {
 
 const NANOS_PER_CPU = 1e9;
 
+/** Of this machine, as images name it. */
+export const OWN_PLATFORM: NodeDescription['platform'] = {
+  architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(),
+  os: 'linux',
+};
+
 export interface NodeFacts {
   readonly hostname: string;
   /** `IP:port` where other nodes reach this one */
@@ -28,7 +34,7 @@ export interface NodeFacts {
 export function describeNode(facts: NodeFacts): NodeDescription {
   return {
     hostname: facts.hostname,
-    platform: { architecture: KERNEL_ARCHITECTURES[arch()] ?? arch(), os: 'linux' },
+    platform: OWN_PLATFORM,
     nanoCpus: cpus().length * NANOS_PER_CPU,
     memoryBytes: totalmem(),
     generic: facts.generic,

@@ -54,6 +54,7 @@ import { NetworkManager } from './network/network-manager.ts';
 import type { DataPath } from './network/node-network.ts';
 import type { DriftCounts } from './network/self-proof.ts';
 import { NodeDevices } from './node-devices.ts';
+import { OWN_PLATFORM } from './node-facts.ts';
 import { ImageUsers } from './runtime/image-users.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { Sweeper } from './sweeper.ts';
@@ -379,6 +380,7 @@ export class Worker {
       drains,
       files: this.#files,
       describe,
+      node: () => ({ hostname: this.#options.hostname(), platform: OWN_PLATFORM }),
       nameservers: this.#options.upstreamNameservers,
       clock,
       log,

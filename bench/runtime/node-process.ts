@@ -181,6 +181,7 @@ const operations = {
       settings: DEFAULT_NODE_SETTINGS,
       resolveUser: (user, lowerDirs) => users.resolve(user, lowerDirs),
       describe: () => DESCRIPTION,
+      node: () => DESCRIPTION,
       tell,
       clock,
       log,

@@ -116,6 +116,7 @@ export async function openAgentNode(
     settings: DEFAULT_NODE_SETTINGS,
     resolveUser: (user, lowerDirs) => users.resolve(user, lowerDirs),
     describe: () => DESCRIPTION,
+    node: () => DESCRIPTION,
     tell: () => {},
     ...common,
   });

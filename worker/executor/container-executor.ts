@@ -10,7 +10,8 @@ import type { Controller, Dependencies, Executor } from './executor.ts';
 import type { HealthReport } from './health.ts';
 import { expandTask } from './templates.ts';
 
-export interface ContainerExecutorOptions extends Omit<ControllerParts, 'node' | 'tasksOf'> {
+export interface ContainerExecutorOptions extends Omit<ControllerParts, 'tasksOf'> {
+  /** reads the whole machine: not for what is done for each task, or each container that is listed */
   readonly describe: () => NodeDescription;
 }
 
@@ -27,7 +28,6 @@ export class ContainerExecutor implements Executor {
     this.#options = options;
     this.#parts = {
       ...options,
-      node: options.describe,
       tasksOf: (service) => [...(this.#byService.get(service) ?? [])].map((one) => one.companion),
     };
   }
@@ -57,7 +57,7 @@ export class ContainerExecutor implements Executor {
   /** The task as it runs; as assigned while its templates mean nothing (then it was rejected). */
   expanded(task: Task): Task {
     try {
-      return expandTask(task, this.#options.describe());
+      return expandTask(task, this.#options.node());
     } catch (err) {
       if (err instanceof SkepError) return task;
       throw err;

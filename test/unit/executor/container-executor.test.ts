@@ -46,7 +46,11 @@ async function scene() {
     hostFacts: async () => NO_HOST_FACTS,
     settings: DEFAULT_NODE_SETTINGS,
     resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
-    describe: () => description,
+    describe: () => {
+      calls.push('describe');
+      return description;
+    },
+    node: () => description,
     clock,
     log: silentLogger,
     tell: () => {},
@@ -64,7 +68,15 @@ describe('container executor', () => {
     const it = await scene();
     expect(it.executor.describe()).toBe(it.description);
     await it.executor.applyNetworkState([], true);
-    expect(it.calls).toEqual(['apply network']);
+    expect(it.calls).toEqual(['describe', 'apply network']);
+  });
+
+  test('expands a task without a look at the whole machine', async () => {
+    const it = await scene();
+    const container = aContainerSpec({ hostname: 'on-{{.Node.Hostname}}' });
+    const { spec } = it.executor.expanded(aTask({ spec: aTaskSpec({ container }) }));
+    expect(spec.container.hostname).toBe(`on-${it.description.hostname}`);
+    expect(it.calls).toEqual([]);
   });
 
   test('the sweep removes what belongs to no task, also when it runs', async () => {

@@ -44,6 +44,9 @@ describe('sweep', () => {
       hostFacts: async () => NO_HOST_FACTS,
       settings: DEFAULT_NODE_SETTINGS,
       resolveUser: async () => ({ uid: 0, gid: 0, additionalGids: [], home: '/' }),
+      node: () => {
+        throw new Error('nobody asks');
+      },
       describe: () => {
         throw new Error('not asked for');
       },
