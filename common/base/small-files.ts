@@ -2,7 +2,7 @@
  * Small files as a parameter: read, replaced and removed as a whole, so that the simulator can lose
  * them. Knows nothing of what is in them.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export interface SmallFiles {
@@ -47,7 +47,11 @@ export class NodeSmallFiles implements SmallFiles {
     await rename(unfinished, path);
   }
 
-  remove(path: string): Promise<void> {
-    return rm(path, { force: true });
+  async remove(path: string): Promise<void> {
+    try {
+      await unlink(path); // `rm` looks at it first, on this thread
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
+    }
   }
 }
