@@ -29,20 +29,33 @@ export function findAnonymous(steps: readonly RegisterStep[]): Set<RegisterStep>
 
 /**
  * The steps of one key, in order of their call. Reads and refusals of unknown outcome say nothing,
- * and neither do failures. A change of unknown outcome that nobody saw is left out too: a valid order
- * that has it stays valid without it, as what follows it is the next change. (Unless something was
- * refused: that may have been because of it.)
+ * and neither do failures.
  */
 export function toSteps(operations: readonly Operation[]): RegisterStep[] {
-  let steps = operations.flatMap((operation) => toStep(operation) ?? []);
-  if (!steps.some(({ excludes }) => excludes !== undefined)) {
-    for (let before = -1; before !== steps.length; ) {
-      before = steps.length;
-      const seen = new Set(steps.map(({ requires }) => requires));
-      steps = steps.filter(({ returnedMs, sets }) => returnedMs !== null || seen.has(sets));
-    }
+  const steps = operations.flatMap((operation) => toStep(operation) ?? []);
+  return withoutIdle(steps.sort((a, b) => a.invokedMs - b.invokedMs));
+}
+
+/**
+ * Leaves out anonymous changes that no order needs. One that no refusal notices can go: what follows it
+ * is the next change. So an order needs at most one for each refusal, and of interchangeable ones those
+ * called first serve as well as any.
+ */
+function withoutIdle(steps: readonly RegisterStep[]): RegisterStep[] {
+  const refusals = steps.filter(({ excludes }) => excludes !== undefined).length;
+  let kept = [...steps];
+  for (let before = -1; before !== kept.length; ) {
+    before = kept.length;
+    const anonymous = findAnonymous(kept);
+    const counts = new Map<Value | undefined, number>();
+    kept = kept.filter((step) => {
+      if (!anonymous.has(step)) return true;
+      const count = counts.get(step.requires) ?? 0;
+      counts.set(step.requires, count + 1);
+      return count < refusals;
+    });
   }
-  return steps.sort((a, b) => a.invokedMs - b.invokedMs);
+  return kept;
 }
 
 function toStep(operation: Operation): RegisterStep | null {
@@ -77,4 +90,32 @@ export function fits(step: RegisterStep, value: Value): boolean {
 export function notices(step: RegisterStep, value: Value): boolean {
   if (step.requires !== undefined) return step.requires === value;
   return step.excludes !== undefined && step.excludes !== value;
+}
+
+/** Who among some steps would notice which value, counted once instead of asked for each value. */
+export class Notices {
+  readonly #seekers = new Map<Value, number>();
+  readonly #excluders = new Map<Value, number>();
+  #excludersAll = 0;
+
+  constructor(steps: readonly RegisterStep[]) {
+    for (const { requires, excludes } of steps) {
+      if (requires !== undefined) addOne(this.#seekers, requires);
+      else if (excludes !== undefined) {
+        addOne(this.#excluders, excludes);
+        this.#excludersAll++;
+      }
+    }
+  }
+
+  /** Whether any of the steps but `step`, which is one of them, notices `value`. */
+  hasOther(step: RegisterStep, value: Value): boolean {
+    const seekers = this.#seekers.get(value) ?? 0;
+    const excluders = this.#excludersAll - (this.#excluders.get(value) ?? 0);
+    return seekers + excluders > (notices(step, value) ? 1 : 0);
+  }
+}
+
+function addOne(counts: Map<Value, number>, value: Value): void {
+  counts.set(value, (counts.get(value) ?? 0) + 1);
 }

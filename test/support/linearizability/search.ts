@@ -12,7 +12,7 @@
  */
 import { Demand } from './demand.ts';
 import type { Value } from './history.ts';
-import { findAnonymous, fits, notices, type RegisterStep } from './register-steps.ts';
+import { findAnonymous, fits, Notices, notices, type RegisterStep } from './register-steps.ts';
 
 export interface SearchResult {
   /** undecided: the limit of tried states was reached */
@@ -128,12 +128,12 @@ export function search(
 
 /** The steps that may be tried here, the most promising last. */
 function optionsOf({ calls }: Ahead, value: Value, owes: boolean): Mark[] {
-  const possible = calls.filter((mark) => {
-    const { step } = mark;
-    if (step.sets === undefined || !fits(step, value)) return false;
-    if (owes && !notices(step, value)) return false;
+  const noticed = new Notices(calls.map(({ step }) => step));
+  const possible = calls.filter(({ step, back }) => {
     const { sets } = step;
-    return mark.back !== null || calls.some((other) => other !== mark && notices(other.step, sets));
+    if (sets === undefined || !fits(step, value)) return false;
+    if (owes && !notices(step, value)) return false;
+    return back !== null || noticed.hasOther(step, sets);
   });
   const due = ({ step }: Mark): number => step.returnedMs ?? Number.POSITIVE_INFINITY;
   return possible.sort((a, b) => (due(a) === due(b) ? b.id - a.id : due(b) - due(a)));

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Call, Operation, Outcome, Value } from '../../support/linearizability/history.ts';
 import { checkLinearizability } from '../../support/linearizability/linearizability.ts';
+import { toSteps } from '../../support/linearizability/register-steps.ts';
 
 const KEY = 'k';
 
@@ -190,6 +191,18 @@ describe('linearizability of a register', () => {
     expect(() =>
       checkLinearizability([op('a', [0, 1], { kind: 'write', value: 'x' }, { kind: 'saw' })]),
     ).toThrow('no such operation');
+  });
+
+  test('of changes that nobody asks about as many are tried as something was refused', () => {
+    const unseen = ['x', 'y', 'z'].map((value, i) => wrote('a', [i], value));
+    const swaps = ['u', 'v', 'w'].map((value, i) => swapped('b', [3 + i], 'first', value));
+    const history = [wrote('c', [6, 7], 'first'), ...unseen, ...swaps];
+    const refusals = [8, 9].map((atMs) => refused('c', [atMs, atMs], 'first', 'last'));
+    const kept = (operations: Operation[]): number[] =>
+      toSteps(operations).map(({ invokedMs }) => invokedMs);
+    expect(kept(history)).toEqual([6]);
+    expect(kept([...history, refusals[0]!])).toEqual([0, 3, 6, 8]);
+    expect(kept([...history, ...refusals])).toEqual([0, 1, 3, 4, 6, 8, 9]);
   });
 
   test('gives up, and says so, when too many states would have to be tried', () => {
