@@ -2,6 +2,7 @@
  * Snapshots on their way to followers, at most one to each. Knows files and the transport, not why
  * a follower needs one.
  */
+import { abortWith, type LinkedAbort } from '../../common/base/abort-with.ts';
 import { assert } from '../../common/base/assert.ts';
 import type { TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
@@ -20,7 +21,7 @@ export interface SnapshotSenderOptions {
 
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions;
-  readonly #sending = new Map<number, AbortController>();
+  readonly #sending = new Map<number, LinkedAbort>();
 
   constructor(options: SnapshotSenderOptions) {
     this.#options = options;
@@ -31,11 +32,12 @@ export class SnapshotSender {
     const { to, snapshot } = message;
     assert(snapshot !== null, 'a snapshot message carries a snapshot');
     this.#sending.get(to)?.abort();
-    const abort = new AbortController();
+    const { tasks } = this.#options;
+    const abort = abortWith(tasks.signal);
     this.#sending.set(to, abort);
-    this.#options.tasks.run(async (signal) => {
-      const both = AbortSignal.any([abort.signal, signal]);
-      const outcome = await this.#transmit(message, snapshot.metadata, both);
+    tasks.run(async () => {
+      const outcome = await this.#transmit(message, snapshot.metadata, abort.signal);
+      abort.release();
       if (this.#sending.get(to) === abort) this.#sending.delete(to);
       this.#options.report(to, outcome);
     });
