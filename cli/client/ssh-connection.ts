@@ -2,7 +2,7 @@
  * A connection to a daemon on another machine by ssh: the client of the system runs `skep system dial-stdio` there,
  * whose input and output are the connection. One process for each connection; keys, agents and jumps are ssh's.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { Duplex, type Readable, type Writable } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -13,6 +13,7 @@ const WORDS_CHARS_MAX = 4_096;
 type SshEndpoint = Extract<Endpoint, { kind: 'ssh' }>;
 
 export function sshConnection(endpoint: SshEndpoint): Duplex {
+  const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn('ssh', sshArguments(endpoint), { stdio: ['pipe', 'pipe', 'pipe'] });
   return new ProcessConnection(child, `ssh ${endpoint.host}`);
 }

@@ -11,7 +11,6 @@ import {
 } from 'node:http';
 import { connect, isIP } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
 import { SkepError } from '../../common/base/errors.ts';
 import { type ClientTls, type Endpoint, parseEndpoint } from './endpoint.ts';
 import { sshConnection } from './ssh-connection.ts';
@@ -217,6 +216,7 @@ function agentOf(endpoint: Endpoint): Agent {
   });
 }
 
+/** What most commands do not need, TLS and processes, is loaded where it is used: they start sooner. */
 function connectionTo(endpoint: Endpoint): Duplex {
   switch (endpoint.kind) {
     case 'unix':
@@ -225,7 +225,7 @@ function connectionTo(endpoint: Endpoint): Duplex {
       const { host, port, tls } = endpoint;
       if (tls === null) return connect({ host, port });
       const { ca, cert, key, verify } = tls;
-      return connectTls({
+      return process.getBuiltinModule('node:tls').connect({
         ...{ host, port, ca, cert, key, rejectUnauthorized: verify, minVersion: 'TLSv1.2' },
         ...(isIP(host) === 0 && { servername: host }),
       });

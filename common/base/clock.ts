@@ -2,7 +2,6 @@
  * Time as a parameter. Nothing outside this file may read the wall clock or set a timer, so that a
  * simulated clock can replay a whole cluster from one seed.
  */
-import { performance } from 'node:perf_hooks';
 
 export interface Timer {
   /** Idempotent. After it returns the callback does not run. */
