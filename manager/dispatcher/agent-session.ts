@@ -9,7 +9,7 @@ import type { ReadView } from '../store/types.ts';
 import { messageParts } from './message-parts.ts';
 import type { NetworkTables, TableChanges } from './network-tables.ts';
 import { NodeAssignments, type TaskChange } from './node-assignments.ts';
-import type { NodeWords } from './node-states.ts';
+import type { NodeWords } from './registrations.ts';
 
 /** The transport's side of a session. */
 export interface AgentStream {

@@ -10,7 +10,8 @@ import { UNDERLAY_MTU_MIN } from '../../common/model/network.ts';
 import type { Store, StoreChange } from '../store/types.ts';
 import { heartbeatPeriodMs } from './heartbeat-period.ts';
 import { type Absence, Liveness } from './liveness.ts';
-import { NodeStates, type NodeWords } from './node-states.ts';
+import { NodeStates } from './node-states.ts';
+import type { NodeWords } from './registrations.ts';
 import { isTransient } from './status-writer.ts';
 
 /** Tasks of a node that was down for this long are given up. */

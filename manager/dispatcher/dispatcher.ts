@@ -20,8 +20,8 @@ import { AgentSession, type AgentStream, sessionMessage } from './agent-session.
 import { Attendance } from './attendance.ts';
 import { NetworkTables } from './network-tables.ts';
 import { taskChangesByNode } from './node-assignments.ts';
-import { sameJson } from './node-states.ts';
 import { type Drained, PendingDrains } from './pending-drains.ts';
+import { sameJson } from './registrations.ts';
 import { StatusWriter } from './status-writer.ts';
 import { gatherStep } from './step-gathering.ts';
 

@@ -11,7 +11,7 @@ import type { Task } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { ReadView, StoreChange } from '../store/types.ts';
 import type { NetworkTables, PeersOf, TableChanges } from './network-tables.ts';
-import { sameJson } from './node-states.ts';
+import { sameJson } from './registrations.ts';
 
 /** Counts users of something shared; tells when the first comes and the last goes. */
 class UseCounts<T> {

@@ -3,18 +3,12 @@
  * the tasks of one that stayed down. Every write looks again whether the node is connected after all.
  */
 import type { Clock } from '../../common/base/clock.ts';
-import { hasCode, SkepError } from '../../common/base/errors.ts';
+import { hasCode } from '../../common/base/errors.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
-import type { NodeDescription, NodeStatus } from '../../common/model/node.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import type { Store, StoreChange, WriteTx } from '../store/types.ts';
+import { type NodeWords, Registrations } from './registrations.ts';
 import { isTransient } from './status-writer.ts';
-
-/** What a connected node said of itself last, and from where. */
-export interface NodeWords {
-  readonly peerAddress: string;
-  readonly description: NodeDescription;
-}
 
 export interface NodeStatesOptions {
   readonly store: Store;
@@ -24,22 +18,18 @@ export interface NodeStatesOptions {
 
 export class NodeStates {
   readonly #options: NodeStatesOptions;
+  readonly #registrations: Registrations;
   /** Nodes that were seen not to be `ready`, and maybe are connected. */
   readonly #doubtful = new Set<NodeId>();
 
   constructor(options: NodeStatesOptions) {
     this.#options = options;
+    this.#registrations = new Registrations(options.store, options.clock);
   }
 
-  /** Ready, with what it says of itself. Rejects with `not-found` for a node that is not in the cluster. */
-  async register(nodeId: NodeId, { peerAddress, description }: NodeWords): Promise<void> {
-    const status: NodeStatus = { state: 'ready', message: '', address: peerAddress };
-    await this.#options.store.update((tx) => {
-      const node = tx.get('node', nodeId);
-      if (!node) throw new SkepError('not-found', `agent session: node ${nodeId} not registered`);
-      if (sameJson(node.description, description) && sameJson(node.status, status)) return;
-      tx.update('node', { ...node, description, status });
-    });
+  /** See `Registrations.write`. */
+  register(nodeId: NodeId, words: NodeWords): Promise<void> {
+    return this.#registrations.write(nodeId, words);
   }
 
   /**
@@ -63,17 +53,18 @@ export class NodeStates {
   async reassert(wordsOf: (nodeId: NodeId) => NodeWords | null): Promise<void> {
     const doubtful = [...this.#doubtful];
     this.#doubtful.clear();
-    for (const nodeId of doubtful) {
+    const again = async (nodeId: NodeId): Promise<void> => {
       const words = wordsOf(nodeId);
-      if (!words) continue;
+      if (!words) return;
       try {
         await this.register(nodeId, words);
       } catch (err) {
-        if (hasCode(err, 'not-found')) continue;
+        if (hasCode(err, 'not-found')) return;
         if (!isTransient(err)) throw err;
         this.#doubtful.add(nodeId);
       }
-    }
+    };
+    await Promise.all(doubtful.map(again)); // they share their writes
   }
 
   /** A new leader knows nothing about who is alive: ready nodes are unknown until they register. */
@@ -119,8 +110,4 @@ export class NodeStates {
     };
     tx.update('task', { ...task, status });
   }
-}
-
-export function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
