@@ -21,11 +21,20 @@ export const CONNECT_TIMEOUT_MS = 3_000;
 /**
  * The same for agents' sessions, where TCP and TLS have a limit each. The kernel answers for a host that lives; two that are
  * gone may be tried before a third within a new leader's grace (20 s). Then the manager may have thousands of
- * handshakes to make, and one that is given up costs it as much as one that is made.
+ * handshakes to make, one after the other.
  */
 export const SESSION_LIMITS = { connectTimeoutMs: 5_000, handshakeTimeoutMs: 15_000 } as const;
-/** Of the server: longer than any client waits. */
+/**
+ * TLS with a manager of which another one says that it leads: it lives, and the turn of this agent comes. With thousands of
+ * agents that is as long as a new leader waits for all of them, less the time to ask another.
+ */
+export const LEADER_HANDSHAKE_TIMEOUT_MS = 60_000;
+/** Of the server, from its turn on; a connection by which nothing comes has no more either. */
 export const HANDSHAKE_TIMEOUT_MS = 20_000;
+/** Handshakes that a server has under way at once: while clients make their part of some it does its own of others. */
+export const HANDSHAKES_AT_ONCE_MAX = 32;
+/** So long one counts as under way, done or not. */
+export const HANDSHAKE_TURN_MS = 2_000;
 /** Connections that the kernel may hold until they are taken; it has a limit of its own (somaxconn, mostly 4,096). */
 export const LISTEN_BACKLOG = 4_096;
 /** A silent peer is pinged after this, and given up this much later. */

@@ -5,11 +5,13 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { constants } from 'node:crypto';
-import type { Socket } from 'node:net';
+import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
 import { SkepError } from '../base/errors.ts';
 import { parseNodeCertificate } from '../pki/certificate.ts';
 import type { CredentialsSource } from './credentials.ts';
+import { HandshakeTurns } from './handshake-turns.ts';
 import {
   CONNECTIONS_MAX,
   HANDSHAKE_TIMEOUT_MS,
@@ -20,6 +22,7 @@ import { anonymousPeer, type ConnectionIdentity } from './peer.ts';
 
 export interface TlsListenerOptions {
   readonly credentials: CredentialsSource;
+  readonly clock: Clock;
   /** a connection after its handshake; `socket.alpnProtocol` is one of `protocols`, or false */
   readonly onConnection: (socket: TLSSocket, identity: ConnectionIdentity) => void;
   /** Names for the TLS handshake (ALPN). */
@@ -31,7 +34,12 @@ export interface TlsListenerOptions {
 /** Started by `listen`, ended by `close`. New certificates apply to connections made after a change. */
 export class TlsListener {
   readonly #options: TlsListenerOptions;
-  readonly #server: Server;
+  readonly #listening: TcpServer;
+  /** Listens to nothing: it is given connections when it is their turn. */
+  readonly #tls: Server;
+  readonly #turns: HandshakeTurns<Socket>;
+  /** In their handshake, by the address of the other end. */
+  readonly #handshakes = new Map<string, Socket>();
   /** Those in their handshake as well: the server's end waits for every one. */
   readonly #connections = new Set<Socket>();
   readonly #sockets = new Map<TLSSocket, ConnectionIdentity>();
@@ -39,7 +47,7 @@ export class TlsListener {
 
   constructor(options: TlsListenerOptions) {
     this.#options = options;
-    this.#server = createServer({
+    this.#tls = createServer({
       ...secureContextOptions(options.credentials),
       requestCert: true,
       // Joining nodes have none. A bad certificate is refused per call, with words.
@@ -49,22 +57,25 @@ export class TlsListener {
       // No session tickets: gRPC never resumes, and each ticket costs the handshake a signature.
       secureOptions: constants.SSL_OP_NO_TICKET,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      noDelay: true,
     });
-    this.#server.maxConnections = CONNECTIONS_MAX;
-    this.#server.on('connection', (connection: Socket) => {
-      this.#connections.add(connection);
-      connection.once('close', () => this.#connections.delete(connection));
-    });
-    this.#server.on('secureConnection', (socket) => this.#accept(socket));
-    this.#server.on('tlsClientError', (err, socket) =>
+    this.#tls.on('secureConnection', (socket) => this.#accept(socket));
+    this.#tls.on('tlsClientError', (err, socket) =>
       options.onHandshakeError(err, socket.remoteAddress ?? ''),
     );
+    this.#turns = new HandshakeTurns({
+      clock: options.clock,
+      begin: (connection) => {
+        this.#handshakes.set(otherEnd(connection), connection);
+        this.#tls.emit('connection', connection);
+      },
+    });
+    this.#listening = createTcpServer({ noDelay: true }, (connection) => this.#take(connection));
+    this.#listening.maxConnections = CONNECTIONS_MAX;
   }
 
   /** Address in use, `IP:port`; the port is the kernel's choice when 0 was asked for. */
   get address(): string {
-    const address = this.#server.address();
+    const address = this.#listening.address();
     if (address === null || typeof address === 'string') return '';
     return joinHostPort(address.address, address.port);
   }
@@ -75,14 +86,14 @@ export class TlsListener {
       const onError = (cause: Error): void => {
         reject(new SkepError('unavailable', `listen on ${joinHostPort(host, port)}`, { cause }));
       };
-      this.#server.once('error', onError);
-      this.#server.listen({ host, port, backlog: LISTEN_BACKLOG }, () => {
-        this.#server.off('error', onError);
+      this.#listening.once('error', onError);
+      this.#listening.listen({ host, port, backlog: LISTEN_BACKLOG }, () => {
+        this.#listening.off('error', onError);
         resolve();
       });
     });
     this.#releaseListener = this.#options.credentials.onChange(() => {
-      this.#server.setSecureContext(secureContextOptions(this.#options.credentials));
+      this.#tls.setSecureContext(secureContextOptions(this.#options.credentials));
     });
   }
 
@@ -98,13 +109,27 @@ export class TlsListener {
   async close(): Promise<void> {
     this.#releaseListener?.();
     this.#releaseListener = null;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = new Promise<void>((resolve) => this.#listening.close(() => resolve()));
     for (const socket of this.#sockets.keys()) socket.destroy();
     for (const connection of this.#connections) connection.destroy();
     await closed;
   }
 
+  #take(connection: Socket): void {
+    const from = otherEnd(connection);
+    this.#connections.add(connection);
+    connection.once('close', () => {
+      this.#connections.delete(connection);
+      if (this.#handshakes.get(from) === connection) this.#handshakes.delete(from);
+    });
+    this.#turns.add(connection);
+  }
+
   #accept(socket: TLSSocket): void {
+    const from = otherEnd(socket);
+    const connection = this.#handshakes.get(from);
+    if (connection) this.#turns.over(connection);
+    this.#handshakes.delete(from);
     const identity = identityOfSocket(socket, this.#options.credentials.current.clusterId);
     this.#sockets.set(socket, identity);
     socket.setKeepAlive(true, KEEPALIVE_PERIOD_MS); // an end without power says nothing
@@ -112,6 +137,14 @@ export class TlsListener {
     socket.on('error', (err) => this.#options.onHandshakeError(err, identity.peer.address));
     this.#options.onConnection(socket, identity);
   }
+}
+
+/** The same of a connection and of what TLS makes of it. */
+function otherEnd({
+  remoteAddress,
+  remotePort,
+}: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** The identity comes from a certificate only if OpenSSL verified it against the cluster's root. */

@@ -9,7 +9,7 @@ import type { NodeRole } from '../model/node.ts';
 import { type NodeSubject, nodeSubject, ROLE_UNITS } from '../pki/certificate.ts';
 import { type Grpc, RpcClient, type RpcClientOptions } from './client.ts';
 import type { Credentials, CredentialsSource } from './credentials.ts';
-import { PEER_LIMITS, SESSION_LIMITS } from './limits.ts';
+import { LEADER_HANDSHAKE_TIMEOUT_MS, PEER_LIMITS, SESSION_LIMITS } from './limits.ts';
 import type { Link } from './link.ts';
 import { type LinkClientOptions, openLink, openLinkStream } from './link-client.ts';
 import type { DuplexMethod, LinkMethod } from './method.ts';
@@ -30,6 +30,8 @@ export interface RpcSessions {
     options: {
       /** breaks off connecting */
       readonly signal: AbortSignal;
+      /** Another manager says that this one leads: it is waited for longer, for it may have thousands to take. */
+      readonly isNamedLeader?: boolean;
     },
   ): Promise<RpcStream<Res, Req>>;
 }
@@ -93,8 +95,12 @@ export class RpcClientPool implements RpcClients {
   /** For conversations that tell by themselves whether the other end lives. They are not ended by `close`. */
   session(address: string, expected: ExpectedPeer = { role: 'manager' }): RpcSessions {
     return {
-      duplex: (method, { signal }) =>
-        openLinkStream(method, this.#linkOptions(address, expected, signal, SESSION_LIMITS)),
+      duplex: (method, { signal, isNamedLeader }) => {
+        const limits = isNamedLeader
+          ? { ...SESSION_LIMITS, handshakeTimeoutMs: LEADER_HANDSHAKE_TIMEOUT_MS }
+          : SESSION_LIMITS;
+        return openLinkStream(method, this.#linkOptions(address, expected, signal, limits));
+      },
     };
   }
 

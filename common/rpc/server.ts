@@ -88,6 +88,7 @@ export class RpcServer {
     });
     this.#listener = new TlsListener({
       credentials: options.credentials,
+      clock: options.clock,
       protocols: [GRPC_PROTOCOL, LINK_PROTOCOL],
       onHandshakeError: (err, from) => options.logger.debug({ err, from }, 'connection failed'),
       onConnection: (socket, identity) => {
