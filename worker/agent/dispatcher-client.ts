@@ -28,7 +28,7 @@ export interface DispatcherConnections {
   session(address: string): {
     duplex(
       method: typeof dispatcherSession,
-      options: { readonly signal: AbortSignal },
+      options: { readonly signal: AbortSignal; readonly isNamedLeader: boolean },
     ): Promise<DispatcherStream>;
   };
 }
@@ -51,6 +51,8 @@ export class DispatcherClient implements DispatcherDialer {
   #addresses: readonly string[];
   /** where the leader was last seen or said to be */
   #leader: string | null = null;
+  /** the leader by another manager's word, which was not tried since */
+  #named: string | null = null;
   /** the last one that could not be reached, did not answer heartbeats or is no manager: to be asked when the others were */
   #unreachable: string | null = null;
   /** answers in a row by managers that knew no leader */
@@ -93,10 +95,12 @@ export class DispatcherClient implements DispatcherDialer {
     const candidates = this.#candidates();
     let failure: unknown = new SkepError('unavailable', 'open agent session: no manager is known');
     for (const address of candidates) {
+      const isNamedLeader = address === this.#named;
+      this.#named = null;
       try {
         const stream = await this.#options.pool
           .session(address)
-          .duplex(dispatcherSession, { signal });
+          .duplex(dispatcherSession, { signal, isNamedLeader });
         this.#leader = address;
         return new StreamSession(stream, this.#options.clock, (err, wasHeard) => {
           if (!wasHeard || !hasCode(err, 'unavailable')) this.#failed(address, err);
@@ -139,6 +143,7 @@ export class DispatcherClient implements DispatcherDialer {
     this.#leaderless = wasAnswer && !named ? this.#leaderless + 1 : 0;
     if (named) {
       this.#leader = named;
+      this.#named = named;
     } else if (this.#leaderless % LEADERLESS_ANSWERS_MAX > 0) {
       this.#leader = address;
     } else if (this.#leader === address) {

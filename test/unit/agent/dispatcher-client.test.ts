@@ -68,10 +68,20 @@ class FakeManagers implements DispatcherConnections {
     return stream;
   }
 
+  /** those of them that another one had named */
+  readonly askedAsLeader: string[] = [];
+
   session(address: string) {
     return {
-      duplex: async (_method: unknown, { signal }: { readonly signal: AbortSignal }) => {
+      duplex: async (
+        _method: unknown,
+        {
+          signal,
+          isNamedLeader,
+        }: { readonly signal: AbortSignal; readonly isNamedLeader: boolean },
+      ) => {
         this.asked.push(address);
+        if (isNamedLeader) this.askedAsLeader.push(address);
         this.signal = signal;
         signal.throwIfAborted();
         const stream = this.reachable.get(address);
@@ -136,6 +146,18 @@ describe('dispatcher client', () => {
     await expect(it.talk()).rejects.toThrow('not the leader');
     expect(await it.talk()).toEqual(STORED);
     expect(it.managers.asked).toEqual([A, C]);
+  });
+
+  test('is patient with a leader that another manager names, once for each time', async () => {
+    const it = await scene([A]);
+    it.managers.add(A, notLeader(C));
+    await expect(it.talk()).rejects.toThrow('not the leader');
+    await expect(it.talk()).rejects.toThrow('not the leader'); // C cannot be reached, and A is asked again
+    expect(it.managers.asked).toEqual([A, C, A]);
+    expect(it.managers.askedAsLeader).toEqual([C]);
+    it.managers.add(C);
+    await it.talk();
+    expect(it.managers.askedAsLeader).toEqual([C, C]);
   });
 
   test('asks a manager that could not be reached, or was silent, after the others', async () => {
