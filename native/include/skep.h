@@ -48,6 +48,11 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
                      uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
                      struct skep_error *err);
 
+/* Sends each message of `requests` when the one before it is answered: a socket has one dump at a time. Returns the bytes of
+ * all answers in `reply`; ETIMEDOUT when one takes longer than `timeout_ms`. */
+int skep_nl_ask(int32_t fd, const uint8_t *requests, uint32_t bytes, uint8_t *reply,
+                uint32_t reply_capacity, int32_t timeout_ms, struct skep_error *err);
+
 /* 1 when anything came to a socket of `listen` since the last call, 0 when not. Does not wait. */
 int skep_nl_heard(int32_t fd, struct skep_error *err);
 

@@ -22,7 +22,13 @@ import {
   verdict,
 } from '../../native/ffi/net/nft-expressions.ts';
 import { addAddress } from '../../native/ffi/net/rtnl-address.ts';
-import { addBridge, addVxlan, setLink } from '../../native/ffi/net/rtnl-link.ts';
+import {
+  addBridge,
+  addVxlan,
+  dumpLinks,
+  readLinks,
+  setLink,
+} from '../../native/ffi/net/rtnl-link.ts';
 import {
   addRemoteMac,
   deleteRemoteMac,
@@ -33,7 +39,9 @@ import {
   addMarkRule,
   addRoute,
   deleteMarkRule,
+  dumpRoutes,
   type MarkRule,
+  readRoutes,
 } from '../../native/ffi/net/rtnl-route.ts';
 import {
   closeFd,
@@ -195,6 +203,14 @@ describe.skipIf(!isRoot)('netlink messages in the kernel (root only)', () => {
     await route.transact(undo);
     expect(await hosts()).not.toContain('172.30.0.2');
     expect(await show('rule')).not.toContain('fwmark');
+  });
+
+  test('several dumps at once are each answered by their own', async () => {
+    const [routes, links, again] = await route.dumpEach([dumpRoutes(), dumpLinks(), dumpRoutes()]);
+    expect(readLinks(links!).map(({ name }) => name)).toContain('lo');
+    expect(readRoutes(routes!)).toEqual(readRoutes(await route.dump(dumpRoutes())));
+    expect(readRoutes(again!)).toEqual(readRoutes(routes!));
+    expect(readLinks(routes!)).toEqual([]);
   });
 
   test('sysctls are written in the namespace only', async () => {

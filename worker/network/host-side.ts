@@ -11,6 +11,7 @@ import { type EndedConnections, flushConnections } from '../../native/ffi/net/co
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
+import { dumpLinks, readLinks } from '../../native/ffi/net/rtnl-link.ts';
 import { dumpForwarding, readForwarding } from '../../native/ffi/net/rtnl-neighbour.ts';
 import {
   dumpRoutes,
@@ -288,13 +289,20 @@ export class HostSide {
 
   /** How the kernel's state differs from what is wanted of it and of the rules. */
   async differences(wanted: WantedHost): Promise<Difference[]> {
+    const [links, addresses, routes, forwarding, rules] = await this.route.dumpEach([
+      dumpLinks(),
+      dumpAddresses('both'),
+      dumpRoutes('both'),
+      dumpForwarding(),
+      dumpRules(),
+    ]);
     const found = new Map(
       factsOf({
-        links: await listLinks(this.route),
-        addresses: readAddresses(await this.route.dump(dumpAddresses('both'))),
-        routes: readRoutes(await this.route.dump(dumpRoutes('both'))),
-        forwarding: readForwarding(await this.route.dump(dumpForwarding())),
-        linkRules: readLinkRules(await this.route.dump(dumpRules())),
+        links: readLinks(links!),
+        addresses: readAddresses(addresses!),
+        routes: readRoutes(routes!),
+        forwarding: readForwarding(forwarding!),
+        linkRules: readLinkRules(rules!),
       }),
     );
     for (const name of hostSettings(wanted)) {

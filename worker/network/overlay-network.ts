@@ -11,6 +11,8 @@ import { MessageBatch } from '../../native/ffi/net/message.ts';
 import {
   addBridge,
   addVxlan,
+  dumpLinks,
+  readLinks,
   setBridgePort,
   setLink,
   type VxlanOptions,
@@ -315,10 +317,12 @@ export class OverlayNetwork {
   }
 
   async #facts(): Promise<Facts> {
+    const requests = [dumpLinks(), dumpForwarding(), dumpNeighbours()];
+    const [links, forwarding, neighbours] = await this.#route.dumpEach(requests);
     return factsOf({
-      links: await listLinks(this.#route),
-      forwarding: readForwarding(await this.#route.dump(dumpForwarding())),
-      neighbours: readNeighbours(await this.#route.dump(dumpNeighbours())),
+      links: readLinks(links!),
+      forwarding: readForwarding(forwarding!),
+      neighbours: readNeighbours(neighbours!),
     });
   }
 

@@ -12,7 +12,7 @@ import { isIpv6, macOf, type Prefix, parsePrefix } from '../../native/ffi/net/ad
 import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { addAddress, dumpAddresses, readAddresses } from '../../native/ffi/net/rtnl-address.ts';
-import { setLink } from '../../native/ffi/net/rtnl-link.ts';
+import { dumpLinks, readLinks, setLink } from '../../native/ffi/net/rtnl-link.ts';
 import {
   addRoute,
   deleteMarkRule,
@@ -371,14 +371,15 @@ export class TaskNetwork {
 
   /** How the kernel's state differs from what is wanted of it and of the rules. */
   async differences(wanted: WantedTask): Promise<Difference[]> {
-    const found = await this.#withRoute(async (route) =>
-      factsOf({
-        links: await listLinks(route),
-        addresses: readAddresses(await route.dump(dumpAddresses('both'))),
-        routes: readRoutes(await route.dump(dumpRoutes('both'))),
-        markRules: readMarkRules(await route.dump(dumpRules())),
-      }),
+    const [links, addresses, routes, rules] = await this.#withRoute((route) =>
+      route.dumpEach([dumpLinks(), dumpAddresses('both'), dumpRoutes('both'), dumpRules()]),
     );
+    const found = factsOf({
+      links: readLinks(links!),
+      addresses: readAddresses(addresses!),
+      routes: readRoutes(routes!),
+      markRules: readMarkRules(rules!),
+    });
     const differences = compareFacts(taskFacts(wanted), found, isTaskFactOfOurs);
     return [...differences, ...(await this.rules.differences())];
   }

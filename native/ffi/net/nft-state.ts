@@ -59,33 +59,35 @@ function read(messages: readonly NetlinkMessage[], type: number): Map<number, Bu
 const textIn = (found: ReadonlyMap<number, Buffer>, type: number): string =>
   textOf(found.get(type) ?? EMPTY);
 
-/** One dump for the chains, the rules and the sets each, then one for every set. */
+/** One dump for the chains, the rules and the sets each, then one for every set, each kind in one turn. */
 export async function readTable(
   socket: NetlinkSocket,
   family: NftFamily,
   table: string,
 ): Promise<TableState> {
   const ofTable = (batch: MessageBatch): void => batch.attrText(1, table);
-  const list = async (get: number, type: number) =>
-    read(await socket.dump(dump(family, get, ofTable)), type).filter(
-      (it) => textIn(it, 1) === table,
-    );
-  const chains = new Map((await list(GETCHAIN, NEWCHAIN)).map((it) => [textIn(it, 3), it]));
+  const requests = [GETCHAIN, GETRULE, GETSET].map((type) => dump(family, type, ofTable));
+  const lists = await socket.dumpEach(requests);
+  const list = (at: number, type: number) =>
+    read(lists[at]!, type).filter((it) => textIn(it, 1) === table);
+  const chains = new Map(list(0, NEWCHAIN).map((it) => [textIn(it, 3), it]));
   const rules = new Map<string, Buffer[]>();
-  for (const it of await list(GETRULE, NEWRULE)) {
+  for (const it of list(1, NEWRULE)) {
     const chain = textIn(it, 2);
     rules.set(chain, [...(rules.get(chain) ?? []), it.get(4) ?? EMPTY]);
   }
-  const sets = new Map((await list(GETSET, NEWSET)).map((it) => [textIn(it, 2), it]));
+  const sets = new Map(list(2, NEWSET).map((it) => [textIn(it, 2), it]));
   const elements = new Map<string, Map<number, Buffer>[]>();
-  for (const name of sets.keys()) {
-    const request = dump(family, GETSETELEM, (batch) => {
+  const names = [...sets.keys()];
+  const ofSet = (name: string) =>
+    dump(family, GETSETELEM, (batch) => {
       batch.attrText(1, table);
       batch.attrText(2, name);
     });
-    const lists = read(await socket.dump(request), NEWSETELEM).map((it) => it.get(3) ?? EMPTY);
-    const each = lists.flatMap((it) => attributeList(it).map(({ value }) => attributes(value)));
-    elements.set(name, each);
+  for (const [at, answer] of (await socket.dumpEach(names.map(ofSet))).entries()) {
+    const parts = read(answer, NEWSETELEM).map((it) => it.get(3) ?? EMPTY);
+    const each = parts.flatMap((it) => attributeList(it).map(({ value }) => attributes(value)));
+    elements.set(names[at]!, each);
   }
   return { chains, rules, sets, elements };
 }

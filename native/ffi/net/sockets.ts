@@ -6,7 +6,13 @@ import { SkepError } from '../../../common/base/errors.ts';
 import { Serial } from '../../../common/base/serial.ts';
 import { declareAsync, declareSync, errnoName, NativeError } from '../library.ts';
 import { viaScratch } from '../scratch.ts';
-import { type MessageBatch, type NetlinkMessage, NLM_F_ACK, readAnswers } from './message.ts';
+import {
+  type MessageBatch,
+  type MessageNote,
+  type NetlinkMessage,
+  NLM_F_ACK,
+  readAnswers,
+} from './message.ts';
 
 const createCall = declareAsync('int skep_netns_create(const char *path, _Out_ uint8_t *err)');
 const removeCall = declareAsync('int skep_netns_remove(const char *path, _Out_ uint8_t *err)');
@@ -17,6 +23,9 @@ const heardCall = declareSync('int skep_nl_heard(int32_t fd, _Out_ uint8_t *err)
 const closeCall = declareSync('int skep_fd_close(int32_t fd, _Out_ uint8_t *err)');
 const transactCall = declareAsync(
   'int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq, _Out_ uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms, _Out_ uint8_t *err)',
+);
+const askCall = declareAsync(
+  'int skep_nl_ask(int32_t fd, const uint8_t *requests, uint32_t bytes, _Out_ uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms, _Out_ uint8_t *err)',
 );
 
 export const NETLINK_ROUTE = 0;
@@ -182,8 +191,14 @@ export class NetlinkSocket {
   }
 
   /** Sends one dump request and returns every object of the answer. */
-  dump(batch: MessageBatch): Promise<NetlinkMessage[]> {
-    return this.#queue.run(() => this.#dump(batch));
+  async dump(request: MessageBatch): Promise<NetlinkMessage[]> {
+    const [answer] = await this.dumpEach([request]);
+    return answer ?? [];
+  }
+
+  /** The same of several, one after another in one turn on another thread. */
+  dumpEach(requests: readonly MessageBatch[]): Promise<NetlinkMessage[][]> {
+    return this.#queue.run(() => this.#dumpEach(requests));
   }
 
   /** After the exchange in flight. Idempotent. */
@@ -195,10 +210,11 @@ export class NetlinkSocket {
     });
   }
 
-  async #dump(batch: MessageBatch): Promise<NetlinkMessage[]> {
+  async #dumpEach(requests: readonly MessageBatch[]): Promise<NetlinkMessage[][]> {
+    if (requests.length === 0) return [];
     for (let capacity = ANSWER_BYTES * 4; ; capacity *= 8) {
       try {
-        return await this.#exchange(batch, batch.count - 1, capacity);
+        return await this.#ask(requests, capacity);
       } catch (err) {
         const grow = err instanceof NativeError && err.errno === 'EMSGSIZE';
         if (!grow || capacity >= DUMP_BYTES * 8) throw err;
@@ -206,24 +222,49 @@ export class NetlinkSocket {
     }
   }
 
-  async #exchange(batch: MessageBatch, lastIndex: number, capacity: number) {
+  async #ask(requests: readonly MessageBatch[], capacity: number): Promise<NetlinkMessage[][]> {
+    const base = this.#take(requests.length);
+    const bytes = Buffer.concat(requests.map((request, at) => request.bytes(base + at)));
+    const reply = await viaScratch(capacity, (room) =>
+      askCall(this.#fd, bytes, bytes.length, room, capacity, TIMEOUT_MS),
+    );
+    const notes = requests.map((request) => request.notes[0]);
+    const messages = this.#answersOf(reply, base, notes);
+    return requests.map((_, at) => messages.filter(({ index }) => index === at));
+  }
+
+  /** Sequence numbers for so many messages. */
+  #take(count: number): number {
     if (this.#fd < 0)
       throw new SkepError('failed-precondition', 'use netlink socket: it is closed');
     if (this.#sequence > 0x7000_0000) this.#sequence = 0;
     const base = this.#sequence;
-    this.#sequence += batch.count;
-    const request = batch.bytes(base);
-    const last = base + lastIndex + 1;
-    const reply = await viaScratch(capacity, (room) =>
-      transactCall(this.#fd, request, request.length, last, room, capacity, TIMEOUT_MS),
-    );
+    this.#sequence += count;
+    return base;
+  }
+
+  #answersOf(
+    reply: Buffer,
+    base: number,
+    notes: readonly (MessageNote | undefined)[],
+  ): NetlinkMessage[] {
     const answers = readAnswers(reply, base);
     for (const problem of answers.problems) {
-      const note = batch.notes[problem.index];
+      const note = notes[problem.index];
       const errno = errnoName(problem.errnoValue);
       if (note?.tolerate.includes(errno)) continue;
       throw new NetlinkError(note?.what ?? 'netlink batch', errno, problem.detail);
     }
     return answers.messages;
+  }
+
+  async #exchange(batch: MessageBatch, lastIndex: number, capacity: number) {
+    const base = this.#take(batch.count);
+    const request = batch.bytes(base);
+    const last = base + lastIndex + 1;
+    const reply = await viaScratch(capacity, (room) =>
+      transactCall(this.#fd, request, request.length, last, room, capacity, TIMEOUT_MS),
+    );
+    return this.#answersOf(reply, base, batch.notes);
   }
 }

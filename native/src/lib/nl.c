@@ -39,15 +39,11 @@ static void drain(int fd)
     ;
 }
 
-int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq,
-                     uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
-                     struct skep_error *err)
+/* Answers are added to `reply` until the message with `last_seq` is acknowledged, failed or DONE. */
+static int collect(int fd, uint32_t last_seq, uint8_t *reply, uint32_t reply_capacity, uint32_t *used,
+                   int32_t timeout_ms, struct skep_error *err)
 {
-  drain(fd);
-  if (send_all(fd, request, request_bytes, err) < 0)
-    return -1;
   int64_t deadline = lib_now_ms() + timeout_ms;
-  uint32_t used = 0;
   for (;;) {
     int64_t left = deadline - lib_now_ms();
     struct pollfd waiting = { .fd = fd, .events = POLLIN };
@@ -61,16 +57,42 @@ int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes,
       continue;
     if (size < 0)
       return lib_fail(err, errno, "recv", "netlink");
-    if ((size_t)size > reply_capacity - used)
+    if ((size_t)size > reply_capacity - *used)
       return lib_fail(err, EMSGSIZE, "recv", "netlink: answer is larger than the buffer");
-    ssize_t got = recv(fd, reply + used, reply_capacity - used, MSG_DONTWAIT);
+    ssize_t got = recv(fd, reply + *used, reply_capacity - *used, MSG_DONTWAIT);
     if (got < 0)
       return lib_fail(err, errno, "recv", "netlink");
-    int ended = ends_exchange(reply + used, got, last_seq);
-    used += (got + 3) & ~3u;
+    int ended = ends_exchange(reply + *used, got, last_seq);
+    *used += (got + 3) & ~3u;
     if (ended)
-      return (int)used;
+      return 0;
   }
+}
+
+int skep_nl_transact(int32_t fd, const uint8_t *request, uint32_t request_bytes, uint32_t last_seq,
+                     uint8_t *reply, uint32_t reply_capacity, int32_t timeout_ms,
+                     struct skep_error *err)
+{
+  uint32_t used = 0;
+  drain(fd);
+  if (send_all(fd, request, request_bytes, err) < 0 ||
+      collect(fd, last_seq, reply, reply_capacity, &used, timeout_ms, err) < 0)
+    return -1;
+  return (int)used;
+}
+
+int skep_nl_ask(int32_t fd, const uint8_t *requests, uint32_t bytes, uint8_t *reply,
+                uint32_t reply_capacity, int32_t timeout_ms, struct skep_error *err)
+{
+  uint32_t used = 0;
+  size_t left = bytes;
+  drain(fd);
+  for (const struct nlmsghdr *message = (const struct nlmsghdr *)requests; NLMSG_OK(message, left);
+       message = NLMSG_NEXT(message, left))
+    if (send_all(fd, (const uint8_t *)message, message->nlmsg_len, err) < 0 ||
+        collect(fd, message->nlmsg_seq, reply, reply_capacity, &used, timeout_ms, err) < 0)
+      return -1;
+  return (int)used;
 }
 
 int skep_nl_heard(int32_t fd, struct skep_error *err)
