@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DEPLOYMENT_LABEL, NAMESPACE_LABEL } from '../../common/model/stack.ts';
 import {
   DOCKER_STACK,
@@ -14,6 +15,7 @@ import type { Operation, Scenario, Step } from './scenario.ts';
 import { call, wait } from './steps.ts';
 
 const STACK = 'shop';
+const REMOVALS_MAX = 5;
 /** What stands for the folder of the files, which is another one in each run. */
 const FOLDER = '/stack-files';
 
@@ -120,8 +122,12 @@ const isRecord = (object: Named): boolean => Object.hasOwn(labelsOf(object), DEP
 
 const remove: readonly Step[] = [
   call('remove the stack', async (engine) => {
-    const { code } = await engine.command(['stack', 'rm', STACK], DOCKER_STACK_ENV);
-    return { code };
+    // Swarm at times refuses the network as in use by the tasks that it just ended; its users say it again.
+    for (let attempt = 1; ; attempt++) {
+      const { code } = await engine.command(['stack', 'rm', STACK], DOCKER_STACK_ENV);
+      if (code === 0 || attempt === REMOVALS_MAX) return { code };
+      await sleep(1_000);
+    }
   }),
   wait('nothing of the stack is left', async (engine) =>
     Object.values(await objectsOf(engine)).every((byName) => Object.keys(byName).length === 0),
