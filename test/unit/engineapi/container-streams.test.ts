@@ -51,6 +51,7 @@ async function attach(
     text: () => detachKeys,
     flag: (name: string) => name !== 'logs',
     hijack: () => client,
+    headWasRead: async () => {},
   } as unknown as RequestContext);
   return { client, session, answered, detached: () => detached };
 }

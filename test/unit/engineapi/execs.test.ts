@@ -103,6 +103,7 @@ async function call(route: string, id: string, body: object = {}): Promise<unkno
     empty: (status: number) => {
       answer = status;
     },
+    headWasRead: async () => {},
     hijack: () => {
       written = Buffer.alloc(0);
       client = new Duplex({
