@@ -31,8 +31,8 @@ export function rename(from: string, to: string): Promise<void> {
   return around(`rename ${from}`, () => real.rename(from, to));
 }
 
-export function rm(path: string, options: { force: boolean }): Promise<void> {
-  return around(`remove ${path}`, () => real.rm(path, options));
+export function unlink(path: string): Promise<void> {
+  return around(`remove ${path}`, () => real.unlink(path));
 }
 
 async function around(
