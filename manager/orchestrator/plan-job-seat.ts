@@ -39,7 +39,9 @@ export function planJobSeat(seat: Seat, world: ServiceWorld): JobSeatPlan {
   const task = wanted.at(-1);
   if (!task) {
     const newest = seat.tasks.at(-1);
-    return plan(newest && failed(newest) ? 'spent' : 'open');
+    // One that was given up with its node, and of which it is heard later that it had failed, may have another.
+    const isSpent = newest && failed(newest) && !mayRestart(newest, seat, world.nowMs);
+    return plan(isSpent ? 'spent' : 'open');
   }
   const superfluous = wanted.slice(0, -1).map(stop);
   if (!hasFallen(task, world)) return plan('active', ...goOn(task, seat, world, superfluous));

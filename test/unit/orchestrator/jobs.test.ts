@@ -409,6 +409,36 @@ describe('global job', () => {
     expect(nodesOf(rooms.running(id)).has(node!.id)).toBe(true);
   });
 
+  test.each([
+    ['is tried again where it may be', 0, true],
+    ['is given up where it was the last', 1, false],
+  ])(
+    'a task that was lost with its node, and had failed there, %s',
+    async (_what, maxAttempts, isAgain) => {
+      const [node] = rooms.nodes();
+      const { id } = await rooms.deploy({
+        ...everywhere,
+        ...restart({ delayNanos: 0, maxAttempts }),
+      });
+      const here = () => rooms.running(id).find(({ nodeId }) => nodeId === node!.id);
+      if (maxAttempts > 0) {
+        await rooms.report(here()!.id, 'failed');
+        await rooms.rest();
+      }
+      const task = here()!;
+      const become = (state: 'down' | 'ready') =>
+        rooms.setNode(node!.id, (it) => ({ ...it, status: { ...it.status, state } }));
+      await become('down');
+      await rooms.rest();
+      expect(rooms.tasks(id).find((it) => it.id === task.id)?.desiredState).toBe('shutdown');
+      // It is told before its node is ready again.
+      await rooms.report(task.id, 'failed');
+      await become('ready');
+      await rooms.rest();
+      expect(here() !== undefined).toBe(isAgain);
+    },
+  );
+
   test('an update runs it everywhere again, and nothing of the old iteration stays', async () => {
     rooms.outcome = () => 'complete';
     const { id } = await rooms.deploy(everywhere);
