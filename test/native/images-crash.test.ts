@@ -11,6 +11,7 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -37,6 +38,8 @@ const ARCHIVES = 6;
 const LIVES_MAX = 1.5;
 /** The disk is always too full, and nothing too young: whenever something came, images that no service wants are removed. */
 const IMAGE_GC = '1:0:0s';
+/** Above the watermark. */
+const FULLNESS_MIN = 0.011;
 /** Between two looks at whether an image is gone, ms. */
 const LOOK_MS = 5;
 /** What the daemon logs of a removal of images to make room. */
@@ -64,6 +67,7 @@ let registry: FaultyRegistry;
 
 beforeEach(async () => {
   dir = mkdtempSync('/var/tmp/skep-crash-');
+  fill(join(dir, 'ballast'));
   registry = new FaultyRegistry();
   await registry.start();
 });
@@ -72,6 +76,13 @@ afterEach(async () => {
   await registry.stop();
   rmSync(dir, { recursive: true, force: true });
 });
+
+/** So much of the disk is in use as on any machine: of one in memory, which a private machine has, nearly none is. */
+function fill(path: string): void {
+  const { blocks, bfree, bsize } = statfsSync(dir);
+  const lacking = Math.ceil(blocks * FULLNESS_MIN) - (blocks - bfree);
+  if (lacking > 0) writeFileSync(path, Buffer.alloc(lacking * bsize));
+}
 
 describe.skipIf(!isRoot)('a daemon that is killed (needs root)', () => {
   let life: Life | null = null;
