@@ -347,43 +347,42 @@ describe('a connection that is taken over', () => {
     expect(text).toContain('{"message":"page not found"}');
   });
 
-  test('carries nothing before its client has read the head, where that can be told', async () => {
+  /** What a client gets, in the pieces in which it reads it, that begins to read when `until` has come. */
+  async function readBySlowClient(
+    until: (taken: Promise<void>) => Promise<void>,
+  ): Promise<string[]> {
+    let tell = (): void => {};
+    const taken = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
     server.add('POST', '/exec', async (context) => {
       const socket = context.hijack(RAW_TYPE);
+      setImmediate(tell); // what is written at once has been by then
       await context.headWasRead();
       socket.end('output');
     });
     await server.listen({ path: socketPath });
     const socket = connect({ path: socketPath, allowHalfOpen: true });
     sockets.push(socket);
-    socket.pause(); // as one that is slow: what comes meanwhile it reads together
+    socket.pause(); // what comes meanwhile it reads together
     socket.write(upgrade('/exec', body));
-    await sleep(100);
+    await until(taken);
     const pieces: string[] = [];
     socket.on('data', (piece) => pieces.push(String(piece)));
     socket.resume();
     await once(socket, 'end');
-    expect(pieces[0]).toMatch(/\r\n\r\n$/);
-    expect(pieces.slice(1).join('')).toBe('output');
+    return pieces;
+  }
+
+  test('carries nothing before its client has read the head, where that can be told', async () => {
+    const [head, ...output] = await readBySlowClient((taken) => taken);
+    expect(head).toMatch(/\r\n\r\n$/);
+    expect(output.join('')).toBe('output');
   });
 
-  test('that is never read gets its output all the same', async () => {
-    server.add('POST', '/exec', async (context) => {
-      const socket = context.hijack(RAW_TYPE);
-      await context.headWasRead();
-      socket.end('output');
-    });
-    await server.listen({ path: socketPath });
-    const socket = connect({ path: socketPath, allowHalfOpen: true });
-    sockets.push(socket);
-    socket.pause();
-    socket.write(upgrade('/exec', body));
-    await sleep(HEAD_UNREAD_MS_MAX + 500);
-    const pieces: string[] = [];
-    socket.on('data', (piece) => pieces.push(String(piece)));
-    socket.resume();
-    await once(socket, 'end');
-    expect(pieces[0]).toMatch(/\r\n\r\noutput$/);
+  test('that is not read for long gets its output all the same', async () => {
+    const [first] = await readBySlowClient(() => sleep(HEAD_UNREAD_MS_MAX + 500));
+    expect(first).toMatch(/\r\n\r\noutput$/);
   });
 
   test('ends with the server', async () => {
