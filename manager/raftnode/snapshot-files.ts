@@ -5,6 +5,7 @@
 import { assert } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import type { Random } from '../../common/base/random.ts';
+import { bytesPassed } from '../../common/base/young-collection.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type FileCipher, type Keyring, SALT_BYTES } from './crypt.ts';
 import { RaftDamageError } from './damage.ts';
@@ -17,6 +18,7 @@ import {
   encodeSnapshotHeader,
   FRAME_HEAD_BYTES,
   firstFrame,
+  frameBytes,
   openFrame,
   parseSnapshotName,
   SNAPSHOT_HEADER_BYTES,
@@ -165,6 +167,8 @@ interface WriterParts {
 export class SnapshotWriter {
   readonly #parts: WriterParts;
   #at: SnapshotPosition;
+  /** Of all frames, one after the other: each is on disk before the next is made. */
+  #frameMemory = Buffer.alloc(0);
   #dataFrames = 0;
   #dataBytes = 0;
   #state: 'open' | 'finished' | 'published' | 'aborted' = 'open';
@@ -239,9 +243,15 @@ export class SnapshotWriter {
   async #frame(kind: SnapshotFrameKind, body: Uint8Array): Promise<void> {
     const { header, cipher, file } = this.#parts;
     const at = this.#at;
-    const { frame, next } = encodeSnapshotFrame(header, cipher, at, kind, body);
-    this.#at = next;
+    const frame = this.#zeros(frameBytes(body.length));
+    this.#at = encodeSnapshotFrame(header, cipher, at, kind, body, frame);
     await file.pwrite(frame, at.offset);
+    bytesPassed(body.length);
+  }
+
+  #zeros(length: number): Buffer {
+    if (this.#frameMemory.length < length) this.#frameMemory = Buffer.alloc(length);
+    return this.#frameMemory.subarray(0, length).fill(0);
   }
 }
 
@@ -383,6 +393,7 @@ async function readFrame(
   const body = await file.read(at.offset + FRAME_HEAD_BYTES, frame.bodyBytes);
   const next = checkFrame(frame, body, at);
   if (next === null) throw new RaftDamageError(file.path, at.offset, 'checksum mismatch');
+  bytesPassed(frame.bodyBytes);
   return { frame, body, next };
 }
 

@@ -74,14 +74,18 @@ export function decodeSnapshotHeader(block: Buffer): SnapshotHeader | null {
   };
 }
 
+/** Length of a frame in the file, bytes. */
+export const frameBytes = (bodyBytes: number): number => alignUp(FRAME_HEAD_BYTES + bodyBytes, 8);
+
+/** @param frame where it is written: zeros, of the length that `frameBytes` tells */
 export function encodeSnapshotFrame(
   header: SnapshotHeader,
   cipher: FileCipher,
   at: SnapshotPosition,
   kind: SnapshotFrameKind,
   plainBody: Uint8Array,
-): { frame: Buffer; next: SnapshotPosition } {
-  const frame = Buffer.alloc(alignUp(FRAME_HEAD_BYTES + plainBody.length, 8));
+  frame: Buffer,
+): SnapshotPosition {
   frame.writeUInt32LE(plainBody.length, 0);
   frame.writeUInt8(KINDS.indexOf(kind), 4);
   writeU64(frame, at.number, 8);
@@ -90,7 +94,7 @@ export function encodeSnapshotFrame(
   body.copy(frame, FRAME_HEAD_BYTES);
   const chain = chainOf(frame, body, at.chain);
   frame.writeUInt32LE(chain, CHAIN_AT);
-  return { frame, next: { offset: at.offset + frame.length, number: at.number + 1, chain } };
+  return { offset: at.offset + frame.length, number: at.number + 1, chain };
 }
 
 export interface SnapshotFrameHead {
@@ -119,7 +123,7 @@ export function checkFrame(
   if (body.length !== frame.bodyBytes) return null;
   const chain = chainOf(frame.head, body, at.chain);
   if (chain !== frame.head.readUInt32LE(CHAIN_AT)) return null;
-  const offset = at.offset + alignUp(FRAME_HEAD_BYTES + frame.bodyBytes, 8);
+  const offset = at.offset + frameBytes(frame.bodyBytes);
   return { offset, number: at.number + 1, chain };
 }
 

@@ -162,7 +162,7 @@ export class MemoryStore implements Store {
     this.#feed.append({ revision: index, changes });
   }
 
-  /** The state at the time of the call, in chunks of at most 128 KiB that are made one by one. */
+  /** The state at the time of the call, in chunks of at most 32 KiB that are made one by one. */
   snapshot(): Iterable<Uint8Array> {
     return writeSnapshot(this.#tables.allObjects());
   }

@@ -86,7 +86,7 @@ describe('snapshot', () => {
     }
     const chunks = [...store.snapshot()];
     expect(chunks.map((chunk) => chunk.length <= SNAPSHOT_CHUNK_BYTES)).not.toContain(false);
-    expect(chunks).toHaveLength(29); // 3,600 KiB and a little
+    expect(chunks).toHaveLength(113); // 3,600 KiB and a little
     const copy = makeStore().store;
     await copy.restore(stream(chunks), store.revision);
     expect(bytesOf(copy).equals(bytesOf(store))).toBe(true);
