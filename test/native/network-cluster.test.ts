@@ -109,6 +109,20 @@ describe.skipIf(!isRoot)('network of a node (root only)', () => {
     expect(await httpFrom(client.netns, '10.0.2.13')).toBe('db1 10.0.2.14');
   });
 
+  test('packets between hosts are of no connection, those inside are', async () => {
+    expect(await httpFrom(lab.outside, at(2).address, 8080)).toMatch(/^web/);
+    const known = await everyHost(({ netns }) => inNetns(netns, 'cat', '/proc/net/nf_conntrack'));
+    expect(known[2]).toContain('dport=8080');
+    for (const connections of known) expect(connections).not.toContain('dport=4789');
+  });
+
+  test('packets inside are not held against rules of IP where there are none', async () => {
+    const asked = await everyHost(({ dir }) =>
+      inNetns(`${dir}/netns/${INGRESS.id}`, 'cat', '/proc/sys/net/bridge/bridge-nf-call-iptables'),
+    );
+    expect(asked).toEqual(['0\n', '0\n', '0\n']);
+  });
+
   test('the MTU inside is the underlay less the VXLAN headers, and full packets pass', async () => {
     const link = await inNetns(client.netns, 'ip', '-o', 'link', 'show', 'eth0');
     expect(link).toContain('mtu 1450');

@@ -41,6 +41,8 @@ import {
   toAddress6,
   toInterface,
   toLocalAddress,
+  toUdpPort,
+  untracked,
   verdict,
   verdictByAddressProtocolAndPort,
   verdictByProtocolAndPort,
@@ -96,6 +98,7 @@ export class HostRules extends OwnedTable {
   readonly #ports = new Map<string, PortTarget>();
   #gateway: Prefix | null = null;
   #masquerades = false;
+  #tunnelPort: number | null = null;
 
   constructor(socket: NetlinkSocket, random: Random, family: IpFamily = NFPROTO_IPV4) {
     super(socket, family);
@@ -136,6 +139,16 @@ export class HostRules extends OwnedTable {
   }
 
   /**
+   * @param port to which packets of overlay networks go between hosts by this family; null = none do. Takes effect at the next
+   * `rebuild`. True when that is new.
+   */
+  setTunnelPort(port: number | null): boolean {
+    const isNew = this.#tunnelPort !== port;
+    this.#tunnelPort = port;
+    return isNew;
+  }
+
+  /**
    * Applies services before ports that name them and ports' removal before services'.
    * @param services service -> serving addresses; null = it has no published ports any more
    * @param ports key -> target; null = not published any more. Those of an address of the other family are
@@ -169,6 +182,7 @@ export class HostRules extends OwnedTable {
         : { keyType: NFT_TYPE.addressAndPort, keyBytes: 12 }),
       data: 'verdict',
     });
+    if (this.#tunnelPort !== null) buildTunnel(table, this.#tunnelPort);
     this.#buildTranslation(table);
     if (this.#ip === NFPROTO_IPV6) buildGuards6(table, this.#gateway);
     else this.#buildGuards(table);
@@ -345,6 +359,18 @@ const destinationWithin = ({ address, length }: Prefix): Expression[] =>
   isIpv6(address)
     ? destinationIn6(addressBytes(address), length)
     : destinationIn(addressBytes(address), maskNumber(length));
+
+/**
+ * Packets between hosts are of no connection: what is inside has its own, and these would each fill the table with one more for every
+ * source port, looked up twice for each packet. Nobody translates them.
+ */
+function buildTunnel(table: TableWriter, port: number): void {
+  for (const hook of ['prerouting', 'output'] as const) {
+    const chain = `tunnel_${hook}`;
+    table.addChain(chain, { type: 'filter', hook, priority: PRIORITY.raw });
+    table.addRule(chain, [...toUdpPort(port), ...untracked()]);
+  }
+}
 
 /** As those of IPv4. @param gateway subnet of the gateway bridge; null = no way out by IPv6 */
 function buildGuards6(table: TableWriter, gateway: Prefix | null): void {

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { Random } from '../../common/base/random.ts';
-import { macOf, overlap, parsePrefix } from '../../native/ffi/net/address.ts';
+import { isIpv6, macOf, overlap, parsePrefix } from '../../native/ffi/net/address.ts';
 import { type EndedConnections, flushConnections } from '../../native/ffi/net/conntrack.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
 import { NFPROTO_IPV6 } from '../../native/ffi/net/nft.ts';
@@ -198,6 +198,12 @@ export class HostSide {
   async setMasquerades(masquerades: boolean): Promise<void> {
     if (this.rules.setMasquerades(masquerades)) await this.rules.refresh();
     if (this.#rules6.setMasquerades(masquerades)) await this.#rules6.refresh();
+  }
+
+  /** @param port to which packets of overlay networks go between hosts */
+  async setTunnelPort(port: number): Promise<void> {
+    const rules = isIpv6(this.#options.vtepAddress) ? this.#rules6 : this.rules;
+    if (rules.setTunnelPort(port)) await rules.refresh();
   }
 
   get rulesAreStale(): boolean {

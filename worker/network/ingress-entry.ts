@@ -7,7 +7,7 @@ import type { NodeId, ServiceId } from '../../common/model/ids.ts';
 import type { ClusterTables } from './cluster-tables.ts';
 import { type PublicationView, planPublication } from './host-publication.ts';
 import type { HostSide } from './host-side.ts';
-import { INGRESS_PORT } from './kernel-names.ts';
+import { DEFAULT_VXLAN_PORT, INGRESS_PORT } from './kernel-names.ts';
 import { ingressSeat } from './node-subjects.ts';
 import type { OverlaySet } from './overlay-set.ts';
 import type { OverlayUpkeep } from './overlay-upkeep.ts';
@@ -46,6 +46,7 @@ export class IngressEntry {
     // The rules of IPv6 guard the link from the moment that it is there.
     await host.publish(new Map(), new Map(), table.network.subnet6 ?? '');
     await host.setMasquerades(seat.masquerades);
+    await host.setTunnelPort(table.network.dataPathPort || DEFAULT_VXLAN_PORT);
     const before = this.refusal;
     await host.ensureIngress(overlay, ingressSeat(seat.address, table.network));
     const { refusal } = this;

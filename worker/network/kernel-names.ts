@@ -82,7 +82,13 @@ export function encryptedPort({ dataPathPort }: { readonly dataPathPort: number 
 }
 
 /** Priorities of nf_tables hooks (linux/netfilter_ipv4.h). */
-export const PRIORITY = { dstnat: -100, filter: 0, srcnat: 100, mangle: -150 } as const;
+export const PRIORITY = {
+  raw: -300,
+  mangle: -150,
+  dstnat: -100,
+  filter: 0,
+  srcnat: 100,
+} as const;
 
 function shortHash(text: string, chars: number): string {
   return createHash('sha256').update(text).digest('hex').slice(0, chars);

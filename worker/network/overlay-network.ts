@@ -36,6 +36,7 @@ import {
   removeNetns,
   writeNetSysctls,
 } from '../../native/ffi/net/sockets.ts';
+import { bridgedPacketsMeetNoRules } from './bridged-packets.ts';
 import { ChangeWatch, OVERLAY_WATCH } from './change-watch.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
@@ -140,6 +141,7 @@ export class OverlayNetwork {
       await writeNetSysctls(parts.pin, {
         'ipv6/conf/all/disable_ipv6': '1',
         'ipv6/conf/default/disable_ipv6': '1',
+        ...bridgedPacketsMeetNoRules(),
       });
       const overlay = await OverlayNetwork.#open(parts);
       try {
@@ -159,7 +161,10 @@ export class OverlayNetwork {
   static async adopt(parts: OverlayParts): Promise<OverlayNetwork | null> {
     const overlay = await ifNamespace(OverlayNetwork.#open(parts));
     try {
-      if (overlay && (await overlay.#readBack())) return overlay;
+      if (overlay && (await overlay.#readBack())) {
+        await writeNetSysctls(parts.pin, bridgedPacketsMeetNoRules());
+        return overlay;
+      }
       if (overlay) await removeLink(overlay.#route, OVERLAY_VXLAN);
     } catch (err) {
       await overlay?.close();

@@ -398,6 +398,19 @@ export function masquerade(): Expression[] {
   return [expression('masq', () => {})];
 }
 
+/** `udp dport PORT` */
+export function toUdpPort(port: number): Expression[] {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(port);
+  return [...l4Protocol(IPPROTO.udp), payload(PAYLOAD_TRANSPORT, 2, 2, R1), compare(bytes, CMP_EQ)];
+}
+
+/** `notrack`: the packet is of no connection */
+export function untracked(): Expression[] {
+  // Without data, of which it has none: the kernel tells of it so.
+  return [(batch) => batch.nest(1, () => batch.attrText(1, 'notrack'))];
+}
+
 /** `reject with icmp type port-unreachable`: refused at once for TCP and UDP alike */
 export function rejectPortUnreachable(family: IpFamily = NFPROTO_IPV4): Expression[] {
   return [
