@@ -64,6 +64,11 @@ export class Lab {
     const hub = lab.#name('hub');
     await lab.#addNamespace(hub);
     await runProgram('ip', ['-n', hub, 'link', 'add', 'br0', 'up', 'type', 'bridge']);
+    // A wire between hosts asks for no rules of IP.
+    for (const family of ['ip', 'ip6', 'arp']) {
+      const setting = `net.bridge.bridge-nf-call-${family}tables=0`;
+      await runProgram('ip', ['netns', 'exec', hub, 'sysctl', '-qew', setting]);
+    }
     await lab.#seat('out', OUTSIDE_ADDRESS);
     for (let i = 0; i < hostCount; i++) {
       const address = `172.30.78.${i + 1}`;
