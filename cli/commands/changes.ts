@@ -1,4 +1,5 @@
 /** Waiting for the cluster's objects to change: by its own word, and by looking again where there is none. */
+import { abortWith, type LinkedAbort } from '../../common/base/abort-with.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import { ApiError } from '../client/transport.ts';
 import type { CommandContext } from './context.ts';
@@ -13,7 +14,7 @@ type Kind = 'cluster' | 'service' | 'task' | 'node';
 export class Changes {
   readonly #context: CommandContext;
   readonly #kinds: readonly Kind[];
-  readonly #closed = new AbortController();
+  readonly #closed: LinkedAbort;
   #isOpen = false;
   #changed = false;
   /** what no daemon's answer explains */
@@ -23,6 +24,7 @@ export class Changes {
   constructor(context: CommandContext, kinds: readonly Kind[] = ['service', 'task', 'node']) {
     this.#context = context;
     this.#kinds = kinds;
+    this.#closed = abortWith(context.signal);
     void this.#listen(); // it never rejects
   }
 
@@ -36,15 +38,14 @@ export class Changes {
     await clock.sleep(gapMs, signal);
     if (this.#failure) throw this.#failure;
     if (this.#isOpen && !this.#changed && maxMs > gapMs) {
-      const over = new AbortController();
+      const over = abortWith(signal);
       const change = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      const pause = clock
-        .sleep(maxMs - gapMs, AbortSignal.any([signal, over.signal]))
-        .catch(() => {});
+      const pause = clock.sleep(maxMs - gapMs, over.signal).catch(() => {});
       await Promise.race([change, pause]);
       over.abort();
+      over.release();
       signal.throwIfAborted();
     }
     this.#changed = false;
@@ -52,11 +53,12 @@ export class Changes {
 
   close(): void {
     this.#closed.abort();
+    this.#closed.release();
   }
 
   async #listen(): Promise<void> {
-    const { client, clock, signal } = this.#context;
-    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    const { client, clock } = this.#context;
+    const ended = this.#closed.signal;
     for (let wasOpen = true; wasOpen && !ended.aborted; ) {
       wasOpen = false;
       try {

@@ -107,16 +107,17 @@ export class LeaderCaller {
   }
 
   async #remote<Req, Res>(address: string, call: LeaderCall<Req, Res>): Promise<Res> {
-    const over = new AbortController();
+    const over = abortWith(call.signal);
     const release = this.#whenReplaced(address, () => over.abort(replaced(address)));
     try {
       return await this.#options.pool.client(address).unary(call.method, call.request, {
         forwardedFor: call.caller?.peer ?? this.#options.self(),
         ...(call.timeoutMs === undefined ? {} : { timeoutMs: call.timeoutMs }),
-        signal: call.signal ? AbortSignal.any([call.signal, over.signal]) : over.signal,
+        signal: over.signal,
       });
     } finally {
       release();
+      over.release();
     }
   }
 

@@ -3,9 +3,10 @@
  * records on as they come. Runs on every manager; reads the store, writes nothing.
  */
 import { setMaxListeners } from 'node:events';
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { describeError, hasCode } from '../../common/base/errors.ts';
-import { TaskSet } from '../../common/base/lifecycle.ts';
+import { CancelledError, TaskSet } from '../../common/base/lifecycle.ts';
 import type { Logger } from '../../common/base/log.ts';
 import { BoundedQueue, type QueueState } from '../../common/base/queue.ts';
 import type { ServiceId, TaskId } from '../../common/model/ids.ts';
@@ -66,8 +67,8 @@ export class LogBroker {
       failure = err;
       queue.close();
     });
-    const stop = AbortSignal.any([signal, readers.signal]);
-    setMaxListeners(0, stop); // one reader per task listens
+    const stop = abortWith(signal); // which may belong to a connection of many requests
+    setMaxListeners(0, stop.signal); // one reader per task listens
     const seen = new Set<TaskId>();
     let reading = 0;
     const begin = (task: Task): void => {
@@ -78,14 +79,14 @@ export class LogBroker {
       reading++;
       readers.run(async () => {
         try {
-          await this.#readTask(task, query, queue, stop);
+          await this.#readTask(task, query, queue, stop.signal);
         } finally {
           reading--;
         }
       });
     };
     const areRead = (): boolean => reading === 0;
-    readers.run(() => this.#drive(selector, query.follow, begin, areRead, queue, stop));
+    readers.run(() => this.#drive(selector, query.follow, begin, areRead, queue, stop.signal));
     try {
       for (;;) {
         const events = await queue.takeAll(signal);
@@ -95,7 +96,9 @@ export class LogBroker {
       if (failure !== null) throw failure;
     } finally {
       this.#queues.delete(queue);
+      stop.abort(new CancelledError());
       await readers.stop();
+      stop.release();
     }
   }
 

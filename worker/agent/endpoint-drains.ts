@@ -2,6 +2,7 @@
  * Which tasks of this node get no new connections any more: managers say so when every node has
  * confirmed it. A task is told to stop only then, or when that takes too long. Knows no containers.
  */
+import { abortWith, type LinkedAbort } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { DRAIN_LIMIT_MS } from '../../common/model/session.ts';
@@ -14,7 +15,7 @@ const KEPT_MAX = 10_000;
 export class EndpointDrains {
   readonly #clock: Clock;
   readonly #drained = new Set<TaskId>();
-  readonly #waiting = new Map<TaskId, AbortController>();
+  readonly #waiting = new Map<TaskId, LinkedAbort>();
   #inSession = false;
 
   constructor(clock: Clock) {
@@ -52,14 +53,14 @@ export class EndpointDrains {
   /** Resolves at the managers' word, at the latest after DRAIN_LIMIT_MS. One waits for a task. */
   async whenDrained(taskId: TaskId, signal: AbortSignal): Promise<void> {
     if (this.#drained.delete(taskId)) return;
-    const word = new AbortController();
+    const word = abortWith(signal);
     this.#waiting.set(taskId, word);
     try {
-      const either = AbortSignal.any([signal, word.signal]);
-      await this.#clock.sleep(this.#inSession ? DRAIN_LIMIT_MS : ALONE_MS, either);
+      await this.#clock.sleep(this.#inSession ? DRAIN_LIMIT_MS : ALONE_MS, word.signal);
     } catch (reason) {
       if (reason !== DRAINED) throw reason;
     } finally {
+      word.release();
       if (this.#waiting.get(taskId) === word) this.#waiting.delete(taskId);
     }
   }

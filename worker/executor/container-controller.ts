@@ -2,6 +2,7 @@
  * One task as one container: carries out each move with the image store, volumes, network and
  * runtime. Holds nothing that a restarted daemon could not find again.
  */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
@@ -173,19 +174,19 @@ export class ContainerController implements Controller {
     await this.#adopt(this.#state());
     const check = this.#check();
     if (check && !this.#watch.running) this.#beginWatch(check);
-    const over = new AbortController();
-    const until = AbortSignal.any([signal, over.signal]);
-    const exit = this.#parts.runtime.wait(this.#task.id, until);
+    const over = abortWith(signal);
+    const exit = this.#parts.runtime.wait(this.#task.id, over.signal);
     try {
       const ended = await Promise.race([
         exit,
         this.#watch.whenUnhealthy().then(() => UNHEALTHY),
-        ...this.#companionEnds(until),
+        ...this.#companionEnds(over.signal),
       ]);
       if (typeof ended !== 'string') await this.#ended(ended, null);
       else await this.#ended(await this.#stop(signal), ended);
     } finally {
       over.abort(new CancelledError());
+      over.release();
     }
   }
 
@@ -467,8 +468,8 @@ export class ContainerController implements Controller {
    */
   async #firstHealthy(check: HealthCheck, signal: AbortSignal): Promise<void> {
     this.#beginWatch(check);
-    const over = new AbortController();
-    const exit = this.#parts.runtime.wait(this.#task.id, AbortSignal.any([signal, over.signal]));
+    const over = abortWith(signal);
+    const exit = this.#parts.runtime.wait(this.#task.id, over.signal);
     try {
       const first = await Promise.race([
         exit,
@@ -479,6 +480,7 @@ export class ContainerController implements Controller {
       else if (first !== 'healthy') await this.#ended(first, null);
     } finally {
       over.abort(new CancelledError());
+      over.release();
     }
   }
 

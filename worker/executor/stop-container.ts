@@ -2,6 +2,7 @@
  * How a container is ended: stop signal, grace period, SIGKILL. Knows nothing of tasks or of what
  * their end means.
  */
+import { abortWith } from '../../common/base/abort-with.ts';
 import type { Clock } from '../../common/base/clock.ts';
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import { CancelledError } from '../../common/base/lifecycle.ts';
@@ -32,11 +33,11 @@ export async function stopContainer(
   { runtime, clock, containerId, signo, graceMs, onSignal }: StopRequest,
   signal: AbortSignal,
 ): Promise<ExitRecord> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const ended = runtime.wait(containerId, either);
+  const over = abortWith(signal);
+  const ended = runtime.wait(containerId, over.signal);
   ended.catch(() => {}); // whoever awaits it below is told
-  const tooLate = (afterMs: number): Promise<null> => clock.sleep(afterMs, either).then(() => null);
+  const tooLate = (afterMs: number): Promise<null> =>
+    clock.sleep(afterMs, over.signal).then(() => null);
   try {
     onSignal(signo);
     await ignoreGone(runtime.signal(containerId, signo));
@@ -48,6 +49,7 @@ export async function stopContainer(
     if (killed) return killed;
   } finally {
     over.abort(new CancelledError());
+    over.release();
   }
   throw new SkepError('unavailable', `stop container: it lives ${KILL_WAIT_MS} ms after SIGKILL`);
 }

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { type Command, InvalidArgumentError } from 'commander';
+import { abortWith } from '../../../common/base/abort-with.ts';
 import type { Clock } from '../../../common/base/clock.ts';
 import { describeError, SkepError } from '../../../common/base/errors.ts';
 import { fetchRoot } from '../../../common/rpc/join-cluster.ts';
@@ -77,7 +78,8 @@ async function run(flags: Flags, context: AgentsContext): Promise<void> {
   const target = await clusterOf(flags, context.client);
   const { manager, token } = target;
   const rootPem = await fetchRoot({ remoteAddress: manager, token, clock, signal });
-  const failure = new AbortController();
+  const over = abortWith(signal);
+  const failures: unknown[] = [];
   const fleet = new AgentFleet({
     count,
     processes: inProcesses,
@@ -87,13 +89,17 @@ async function run(flags: Flags, context: AgentsContext): Promise<void> {
     nanoCpus: flags.cpus * NANOS_PER_CPU,
     memoryBytes: flags.memory * GIB,
     clock,
-    onFailure: (err) => failure.abort(err),
+    onFailure: (err) => {
+      failures.push(err);
+      over.abort(err);
+    },
   });
   fleet.start();
   stdout.write(`Joining ${count} fake nodes by way of ${manager}; Ctrl-C ends them\n`);
   try {
-    await watch(fleet, count, context, AbortSignal.any([signal, failure.signal]));
+    await watch(fleet, count, context, over.signal);
   } finally {
+    over.release();
     const nodeIds = await fleet.end();
     if (target.owned) await removeNodes(nodeIds, context);
     else
@@ -101,7 +107,7 @@ async function run(flags: Flags, context: AgentsContext): Promise<void> {
         `${nodeIds.length} nodes are down now. To remove them, on a manager:\n${REMEDY}\n`,
       );
   }
-  if (failure.signal.aborted) throw failure.signal.reason;
+  if (failures.length > 0) throw failures[0];
 }
 
 const REMEDY = '  skep node rm --force $(skep node ls -q --filter label=skep.dev.agent=fake)';

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
@@ -145,6 +146,17 @@ describe('logs of a service', () => {
     await store.clock.advance(50);
     expect(await ended).toBe('ended');
     expect([...events].sort()).toEqual(['a: one', 'a: two', 'b: three']);
+  });
+
+  test('leave nothing with the signal of who reads when they have ended', async () => {
+    await store.create('task', taskOf('a'), taskOf('b'));
+    logOf('a').write(1n, 'one').end();
+    logOf('b').end();
+    const { ended } = read();
+    expect(getEventListeners(reading.signal, 'abort').length).toBeGreaterThan(0);
+    await store.clock.advance(50);
+    expect(await ended).toBe('ended');
+    expect(getEventListeners(reading.signal, 'abort')).toHaveLength(0);
   });
 
   test('are asked of the node that runs the task, as that node', async () => {

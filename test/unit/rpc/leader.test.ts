@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { EFFECT, SkepError } from '../../../common/base/errors.ts';
 import { LEADER_WAIT_MS, LeaderCaller } from '../../../common/rpc/leader.ts';
@@ -53,8 +54,8 @@ function world(options: {
       }),
     },
   });
-  const begin = (local: () => Promise<string>, forwarded = false) =>
-    caller.run({ method, request: '', local, caller: { peer, forwarded } });
+  const begin = (local: () => Promise<string>, forwarded = false, signal?: AbortSignal) =>
+    caller.run({ method, request: '', local, caller: { peer, forwarded }, signal });
   /** `begin`, and as much time as it takes. */
   const run: typeof begin = async (...args) => {
     const result = begin(...args);
@@ -87,6 +88,30 @@ describe('work of the leader', () => {
     const { run, asked } = world({ leader: 'b:1', answers: { 'b:1': ['remote'] } });
     expect(await run(local)).toEqual({ response: 'remote', remote: true });
     expect(asked).toEqual([{ address: 'b:1', forwardedFor: peer }]);
+  });
+
+  test('listens to the caller while the leader is asked, and no longer', async () => {
+    let answer = (_: string): void => {};
+    const slow = new Promise<string>((resolve) => {
+      answer = resolve;
+    });
+    const { begin } = world({ leader: 'b:1', answers: { 'b:1': [slow, 'at once'] } });
+    const { signal } = new AbortController();
+    const asked = begin(local, false, signal);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    answer('remote');
+    expect((await asked).response).toBe('remote');
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    await begin(local, false, signal);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
+  test('is called off with the caller, who hears his own reason', async () => {
+    const { begin } = world({ leader: 'b:1', answers: { 'b:1': [new Promise(() => {})] } });
+    const gone = new AbortController();
+    const asked = begin(local, false, gone.signal);
+    gone.abort(new Error('gone'));
+    await expect(asked).rejects.toThrow('gone');
   });
 
   test('follows a redirect', async () => {
