@@ -5,6 +5,7 @@
 import { SkepError } from '../base/errors.ts';
 import { sharesPort } from './host-ip.ts';
 import type { Network } from './network.ts';
+import { overlapProblem } from './network-overlap.ts';
 import type { ObjectKind, ObjectsByKind } from './object-kinds.ts';
 import { isPredefinedNetwork } from './predefined-networks.ts';
 import type { PortConfig, Service, ServiceSpec } from './service.ts';
@@ -48,6 +49,7 @@ export function referenceProblem(
     missingNetwork(source, spec) ??
     missingFiles(source, spec) ??
     missingIngress(source, spec) ??
+    overlappingNetworks(source, spec) ??
     portConflict(source.list('service'), spec, serviceId)
   );
 }
@@ -94,6 +96,14 @@ function missingIngress(source: ObjectSource, spec: ServiceSpec): SkepError | nu
 
 function ingressNetwork(source: ObjectSource): Network | undefined {
   return source.list('network').find((network) => network.spec.ingress);
+}
+
+/** The ingress network is one of the task's where ports are published. */
+function overlappingNetworks(source: ObjectSource, spec: ServiceSpec): SkepError | null {
+  const ingress = usesIngress(spec) ? ingressNetwork(source) : undefined;
+  const own = spec.task.networks.flatMap(({ target }) => source.get('network', target) ?? []);
+  const problem = overlapProblem([...own, ...(ingress ? [ingress] : [])]);
+  return problem === null ? null : new SkepError('invalid-argument', problem);
 }
 
 /** Best effort: ports that the allocator chose meanwhile are its to refuse. */

@@ -11,11 +11,13 @@ import { SkepError } from '../../common/base/errors.ts';
 import { DirtyTest } from '../../common/model/dirty-task.ts';
 import { asId, type NetworkId } from '../../common/model/ids.ts';
 import type { Network, NetworkSpec } from '../../common/model/network.ts';
+import { overlapProblem } from '../../common/model/network-overlap.ts';
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import type { PlacementStep } from '../../common/model/placement.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { portConflict, sharedPort } from '../../common/model/reference-check.ts';
 import { isJob, type Service, type ServiceSpec } from '../../common/model/service.ts';
+import { usesIngress } from '../../common/model/service-references.ts';
 import { specChange } from '../../common/model/spec-change.ts';
 import {
   NAMESPACE_LABEL,
@@ -66,6 +68,7 @@ export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
   const services = inStartOrder(wanted.services).map((spec) => {
     const resolved = withReferences(view, spec, references);
     checkServiceSpec(resolved);
+    requireApart(view, resolved, missing);
     return planService(view, wanted, resolved);
   });
   requireFreePorts(view, wanted);
@@ -208,6 +211,17 @@ function withReferences(view: ReadView, spec: ServiceSpec, references: Reference
     ...spec,
     task: { ...spec.task, networks, container: { ...container, secrets, configs } },
   };
+}
+
+/** Networks that are yet to be created have the subnets that they ask for. */
+function requireApart(view: ReadView, spec: ServiceSpec, missing: readonly NetworkSpec[]): void {
+  const own = spec.task.networks.flatMap(({ target }) => {
+    const planned = missing.find(({ name }) => pendingNetwork(name) === target);
+    return planned ? { spec: planned, ipam: [] } : (view.get('network', target) ?? []);
+  });
+  const ingress = view.list('network').filter((network) => network.spec.ingress);
+  const problem = overlapProblem([...own, ...(usesIngress(spec) ? ingress : [])]);
+  if (problem !== null) throw invalid(problem);
 }
 
 function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): PlannedService {

@@ -135,3 +135,49 @@ describe.each(REFERENCES)('a %s', (_, { make, remove, user, missing, inUse }) =>
     expect(results).toEqual(['done', 'done']);
   });
 });
+
+describe('networks whose subnets overlap', () => {
+  const inSubnet = (name: string, subnet: string, ingress = false) =>
+    it.api.createNetwork(
+      aNetworkSpec({
+        name,
+        ingress,
+        ipam: {
+          driver: 'default',
+          options: {},
+          configs: [{ subnet, gateway: '', range: '', reserved: {} }],
+        },
+      }),
+    );
+  const inNetworks = (...names: string[]): ServiceSpec =>
+    aServiceSpec({
+      name: 'user',
+      task: aTaskSpec({ networks: names.map((target) => aNetworkTarget({ target })) }),
+    });
+
+  test('may be there, but no service is in both', async () => {
+    await inSubnet('a', '10.9.0.0/24');
+    await inSubnet('b', '10.9.0.0/25');
+    await inSubnet('c', '10.9.1.0/24');
+    await expect(it.api.createService(inNetworks('a', 'b'))).rejects.toMatchObject({
+      code: 'invalid-argument',
+      message:
+        'networks a and b: their subnets 10.9.0.0/24 and 10.9.0.0/25 overlap, a task cannot be in both',
+    });
+    const { meta } = await it.api.createService(inNetworks('a', 'c'));
+    await expect(
+      it.api.updateService('user', meta.version, inNetworks('b', 'c', 'a')),
+    ).rejects.toThrow('networks b and a');
+  });
+
+  test('are none of a service with published ports when one is that of the ports', async () => {
+    await inSubnet('mesh', '10.0.0.0/24', true);
+    await inSubnet('a', '10.0.0.0/24');
+    const spec = inNetworks('a');
+    const published = { ...spec, endpoint: { mode: 'vip', ports: [aPort()] } } as const;
+    await expect(it.api.createService(published)).rejects.toThrow(
+      'networks a and mesh (of published ports)',
+    );
+    await it.api.createService(spec);
+  });
+});

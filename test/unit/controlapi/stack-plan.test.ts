@@ -294,6 +294,31 @@ describe('plan of a stack', () => {
     expect(refusal).toMatchObject({ code, message: words });
   });
 
+  test('refuses a service in two networks whose subnets overlap, as the write would', async () => {
+    const at = (name: string, subnet: string): NetworkSpec =>
+      net(name, {
+        ipam: {
+          driver: 'default',
+          options: {},
+          configs: [{ subnet, gateway: '', range: '', reserved: {} }],
+        },
+      });
+    await it.api.createNetwork(at('theirs', '10.9.0.0/16'));
+    const web = service('web');
+    const inBoth = ['shop_net', 'theirs'].map((target) => aNetworkTarget({ target }));
+    const wanted: WantedStack = {
+      ...stack([{ ...web, task: { ...web.task, networks: inBoth } }]),
+      networks: [at('shop_net', '10.9.1.0/24')],
+    };
+    const refusal = await it.api.planStack(wanted).catch((err: unknown) => err);
+    const written = await applyStack(it.api, { ...wanted, services: [] })
+      .then(() => it.api.createService(wanted.services[0]!))
+      .catch((err: unknown) => err);
+    const { code, message } = written as SkepError;
+    expect(message).toContain('networks shop_net and theirs');
+    expect(refusal).toMatchObject({ code, message });
+  });
+
   test('compares a new network with those that are there, not with what the file says of these', async () => {
     await it.api.createNetwork(net('old', ipv6('fd00:1::/64')));
     const networks = [net('old', ipv6('fd00:2::/64')), net('new', ipv6('fd00:2::/64'))];
