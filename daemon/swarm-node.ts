@@ -3,6 +3,7 @@
  * one at a time. What goes on inside a membership is Membership's.
  */
 import type { Duplex } from 'node:stream';
+import { withDeadline } from '../common/base/deadline.ts';
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
@@ -31,6 +32,11 @@ import {
   stalledReason,
 } from './stalled-membership.ts';
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
+
+const LISTED_LIMIT_MS = 20_000;
+/** Docker's words. */
+const JOIN_TIMEOUT =
+  'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.';
 
 export interface InitRequest {
   readonly listenAddress: string;
@@ -178,10 +184,16 @@ export class SwarmNode {
       });
       await this.#files.save(cluster.identity, addresses);
       await this.#enterOrForget(cluster.identity, addresses, { kind: 'bootstrap', cluster });
-      return cluster.identity.nodeId;
+      const { nodeId } = cluster.identity;
+      if (!(await this.#isListed())) log.warn({ nodeId }, 'new cluster does not list its node yet');
+      return nodeId;
     });
   }
 
+  /**
+   * Resolves when the managers list this node as ready, by its name: who joins nodes goes on with what is done to them.
+   * Rejects with `unavailable` when that takes too long; it is a node of the cluster all the same.
+   */
   join(request: JoinRequest): Promise<void> {
     return this.#exclusively('join', async () => {
       this.#requireOutside();
@@ -201,6 +213,7 @@ export class SwarmNode {
       const origin: ManagerOrigin | null =
         identity.role === 'manager' ? { kind: 'join', managerAddresses: remotes } : null;
       await this.#enterOrForget(identity, addresses, origin);
+      if (!(await this.#isListed())) throw new SkepError('unavailable', JOIN_TIMEOUT);
     });
   }
 
@@ -331,6 +344,19 @@ export class SwarmNode {
       return result;
     } finally {
       this.#busy = null;
+    }
+  }
+
+  /** Waits for it, so long as Docker does. */
+  async #isListed(): Promise<boolean> {
+    const { clock, worker } = this.#options;
+    try {
+      const limit = { clock, limitMs: LISTED_LIMIT_MS, action: 'wait for the managers' };
+      await withDeadline(limit, (signal) => worker.whenGreeted(signal));
+      return true;
+    } catch (err) {
+      if (!hasCode(err, 'deadline-exceeded')) throw err;
+      return false;
     }
   }
 

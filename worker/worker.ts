@@ -283,6 +283,14 @@ export class Worker {
     return this.#joined?.agent.refusal ?? '';
   }
 
+  /**
+   * Resolves when the managers have this node among those that are ready, for the first time since `join`; at once outside
+   * of clusters. Rejects with `signal.reason`.
+   */
+  async whenGreeted(signal: AbortSignal): Promise<void> {
+    await this.#joined?.agent.whenGreeted(signal);
+  }
+
   /** What `describe` says of this node changed. */
   describeAgain(): void {
     this.#joined?.agent.describeAgain();

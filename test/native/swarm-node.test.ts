@@ -5,8 +5,10 @@ import { SystemRandom } from '../../common/base/random.ts';
 import { MembershipFiles } from '../../daemon/membership-files.ts';
 import type { SwarmNode } from '../../daemon/swarm-node.ts';
 import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
+import type { Worker } from '../../worker/worker.ts';
+import { freePort } from '../support/free-port.ts';
 import { TestAuthority } from '../support/identities.ts';
-import { idleSwarmNode, initRequest } from '../support/swarm-node.ts';
+import { idleSwarmNode, idleWorker, initRequest } from '../support/swarm-node.ts';
 import { temporaryFolders } from '../support/temporary-folder.ts';
 
 const newFolder = temporaryFolders();
@@ -97,5 +99,72 @@ describe('a new cluster that cannot be forced', () => {
     expect(failures).toEqual([]);
     disk.isFull = false;
     expect(await node.init({ ...request, forceNewCluster: true })).toBe(nodeId);
+  });
+});
+
+describe('a node that joins', () => {
+  /** What Docker waits takes a tenth of a second. */
+  class HastyClock extends SystemClock {
+    override setTimer(delayMs: number, act: () => void) {
+      return super.setTimer(delayMs === 20_000 ? 100 : delayMs, act);
+    }
+  }
+
+  const joiners: SwarmNode[] = [];
+  afterEach(async () => {
+    for (const joiner of joiners.splice(0)) await joiner.stop();
+  });
+
+  async function joining(whenGreeted: Worker['whenGreeted']) {
+    const { node: manager, request } = await managerNode();
+    const { rootCa } = await manager.requireManager().control.getCluster();
+    const worker = { ...idleWorker, whenGreeted };
+    const onFailure = (err: unknown): void => {
+      throw err;
+    };
+    const clock = new HastyClock();
+    const joiner = idleSwarmNode(await newFolder(), onFailure, { worker, clock });
+    joiners.push(joiner);
+    const joined = joiner.join({
+      listenAddress: `127.0.0.1:${await freePort()}`,
+      advertiseAddress: '127.0.0.1',
+      dataPathAddress: '',
+      remoteAddresses: [request.listenAddress],
+      token: rootCa.joinTokens.worker,
+      availability: 'active',
+    });
+    return { joiner, joined };
+  }
+
+  test('has joined when the managers list it', async () => {
+    let greet = (): void => {};
+    const greeted = new Promise<void>((resolve) => {
+      greet = resolve;
+    });
+    let isWaiting = false;
+    const { joined } = await joining(() => {
+      isWaiting = true;
+      return greeted;
+    });
+    const told: string[] = [];
+    const done = joined.then(() => told.push('joined'));
+    await vi.waitFor(() => expect(isWaiting).toBe(true));
+    expect(told).toEqual([]);
+    greet();
+    await done;
+  });
+
+  test('says so when that takes too long, and is a node of the cluster', async () => {
+    const { joiner, joined } = await joining(
+      (signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        }),
+    );
+    await expect(joined).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('Timeout was reached before node joined.'),
+    });
+    expect(joiner.state()).toMatchObject({ local: 'active', role: 'worker' });
   });
 });

@@ -8,15 +8,24 @@ import { NodeDisk } from '../../manager/raftnode/node-disk.ts';
 import type { Worker } from '../../worker/worker.ts';
 import { freePort } from './free-port.ts';
 
-type Used = 'register' | 'join' | 'suspend' | 'leave' | 'describeAgain' | 'refusal' | 'images';
+type Used =
+  | 'register'
+  | 'join'
+  | 'suspend'
+  | 'leave'
+  | 'describeAgain'
+  | 'refusal'
+  | 'images'
+  | 'whenGreeted';
 
-const idleWorker: Pick<Worker, Used> = {
+export const idleWorker: Pick<Worker, Used> = {
   register: () => async () => {},
   join: async () => {},
   suspend: async () => {},
   leave: async () => {},
   describeAgain: () => {},
   refusal: '',
+  whenGreeted: async () => {},
   images: { identities: { onReplaced: () => () => {} } } as unknown as Worker['images'],
 };
 
@@ -24,11 +33,11 @@ const idleWorker: Pick<Worker, Used> = {
 export function idleSwarmNode(
   dataDir: string,
   onFailure: (err: unknown) => void,
-  { disk = new NodeDisk(), clock = new SystemClock() } = {},
+  { disk = new NodeDisk(), clock = new SystemClock(), worker = idleWorker } = {},
 ): SwarmNode {
   return new SwarmNode({
     ...{ dataDir, hostname: 'host', listenAddress: '', advertiseAddress: '' },
-    worker: idleWorker as Worker,
+    worker: worker as Worker,
     describe: () => {
       throw new Error('nobody asks');
     },

@@ -2,6 +2,7 @@
  * The node's side of the conversation with the dispatcher: keeps one session open, heartbeats, puts
  * assignments in force and reports statuses. Tasks go on whether or not there is a session.
  */
+import { abortable } from '../../common/base/abort-with.ts';
 import { Backoff } from '../../common/base/backoff.ts';
 import type { Clock, Timer } from '../../common/base/clock.ts';
 import { describeError, hasCode, SkepError } from '../../common/base/errors.ts';
@@ -75,6 +76,8 @@ export class Agent {
   readonly #background: TaskSet;
   readonly #backoff: Backoff;
   readonly #refusedBackoff: Backoff;
+  readonly #firstGreeting: Promise<void>;
+  #greeted: () => void = () => {};
   #refusal = '';
   #connected = false;
   #sessions = 0;
@@ -89,6 +92,9 @@ export class Agent {
     this.#background = new TaskSet(options.onFailure);
     this.#backoff = new Backoff(RECONNECT, options.random);
     this.#refusedBackoff = new Backoff(REFUSED, options.random);
+    this.#firstGreeting = new Promise((resolve) => {
+      this.#greeted = resolve;
+    });
   }
 
   /** The managers' last word when they refuse this node, for people; '' while they do not. */
@@ -99,6 +105,11 @@ export class Agent {
   /** True from a manager's first word in a session to the session's end. */
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Resolves at the first greeting of a manager: the cluster knows this node's words by then. Rejects with `signal.reason`. */
+  whenGreeted(signal: AbortSignal): Promise<void> {
+    return abortable(this.#firstGreeting, signal);
   }
 
   /** Sessions so far in which a manager greeted this node. */
@@ -171,6 +182,7 @@ export class Agent {
       this.#options.drains?.sessionBegan();
     }
     this.#connected = true;
+    this.#greeted();
     this.#refusal = '';
     this.#refusedBackoff.reset();
   }

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
@@ -94,6 +95,23 @@ describe('agent session', () => {
     await settle();
     expect(it.heard).toEqual([message]);
     expect(it.dialer.learned).toEqual([['10.0.0.1:2377']]);
+  });
+
+  test('tells who waits for it of the first greeting, and lets others go', async () => {
+    const it = await started();
+    const told: string[] = [];
+    const { signal } = new AbortController();
+    const gone = new AbortController();
+    const waiting = it.agent.whenGreeted(signal).then(() => told.push('greeted'));
+    const lost = it.agent.whenGreeted(gone.signal);
+    gone.abort(new Error('too long'));
+    await expect(lost).rejects.toThrow('too long');
+    expect(told).toEqual([]);
+    it.dialer.session.push(sessionMessage());
+    await waiting;
+    expect(told).toEqual(['greeted']);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    await it.agent.whenGreeted(signal);
   });
 
   test('says when a set is in force', async () => {
