@@ -34,6 +34,8 @@ import {
 import type { SwarmNodeOptions } from './swarm-node-options.ts';
 
 const LISTED_LIMIT_MS = 20_000;
+/** What a manager says of the others when it is to leave is worth no longer wait. */
+const LEADER_LIMIT_MS = 3_000;
 /** Docker's words. */
 const JOIN_TIMEOUT =
   'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.';
@@ -249,7 +251,9 @@ export class SwarmNode {
       if (!membership) {
         throw new SkepError('not-in-swarm', 'This node is not part of a swarm');
       }
-      if (membership.manager && !force) throw leaveRefusal(membership.manager);
+      if (membership.manager && !force) {
+        throw leaveRefusal(await this.#votersSeenBy(membership.manager));
+      }
       await membership.leave();
       this.#membership = null;
       await this.#files.forget();
@@ -344,6 +348,23 @@ export class SwarmNode {
       return result;
     } finally {
       this.#busy = null;
+    }
+  }
+
+  /** As the leader sees them; null = there is none that answers. */
+  async #votersSeenBy(
+    manager: Manager,
+  ): Promise<readonly { readonly reachable: boolean }[] | null> {
+    const { clock } = this.#options;
+    const limit = { clock, limitMs: LEADER_LIMIT_MS, action: 'ask the leader for the managers' };
+    const learners = new Set<string>();
+    for (const { nodeId, learner } of manager.members()) if (learner) learners.add(nodeId);
+    try {
+      const all = await withDeadline(limit, (signal) => manager.control.listManagers(signal));
+      return all.filter(({ nodeId }) => !learners.has(nodeId));
+    } catch (err) {
+      if (!(err instanceof SkepError)) throw err;
+      return null;
     }
   }
 

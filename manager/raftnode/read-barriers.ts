@@ -153,7 +153,7 @@ function keyOf(context: Uint8Array): string {
 function noAnswer(limitTicks: number): ProposalError {
   return new ProposalError(
     'no-leader',
-    `read: no leader with a majority answered within ${limitTicks} ticks`,
+    `the swarm does not have a leader: no majority of the managers confirmed one within ${limitTicks} ticks, make sure more than half of the managers are online`,
     false,
   );
 }
