@@ -89,7 +89,10 @@ export class Manager implements ManagerList, LeaderLocator {
       clock,
       self: () => this.#self(),
     });
-    this.store = new MemoryStore({ proposer: null, clock, random });
+    this.store = new MemoryStore({
+      ...{ proposer: null, clock, random },
+      onTooLarge: (err) => log.error({ err }, 'a write is too large for the log, and left out'),
+    });
     this.images = new ImageDistribution({
       store: this.store,
       readBarrier: (signal) => this.#requireRaft().readBarrier(signal),

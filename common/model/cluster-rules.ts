@@ -9,6 +9,7 @@ import {
   type ExternalCa,
 } from './cluster.ts';
 import { checkLogDriver } from './log-driver.ts';
+import { checkSize } from './spec-size.ts';
 
 const CLUSTER_NAME = 'default';
 const CERT_EXPIRY_NANOS_MIN = 3600 * 1e9;
@@ -41,6 +42,7 @@ export function checkClusterSpec(spec: ClusterSpec): void {
   if (!Number.isSafeInteger(spec.forceRotate) || spec.forceRotate < 0) {
     throw invalid(`CAConfig.ForceRotate: ${spec.forceRotate} is not a whole number from 0 on`);
   }
+  checkSize('cluster: spec', spec);
   for (const [i, ca] of spec.externalCas.entries()) {
     checkExternalCa(ca, `CAConfig.ExternalCAs[${i}]`);
   }

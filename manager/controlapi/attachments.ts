@@ -9,6 +9,7 @@ import { isContainerId } from '../../common/model/container-id.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import { isAttachable } from '../../common/model/network.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import {
   type AttachableNetwork,
   findAttachable,
@@ -140,6 +141,7 @@ function checkAttachments(attachments: readonly ContainerAttachment[]): void {
   if (attachments.length > ATTACHMENTS_MAX) {
     throw invalid(`set attachments: ${attachments.length} exceed the limit of ${ATTACHMENTS_MAX}`);
   }
+  checkSize('set attachments: list', attachments);
   const keys = new Set<string>();
   for (const attachment of attachments) {
     const { containerId } = attachment;

@@ -15,6 +15,7 @@ import {
   type SecretSpec,
 } from '../../common/model/secret.ts';
 import { refersTo } from '../../common/model/service-references.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import type {
   CreateRequest,
   RemoveRequest,
@@ -53,13 +54,19 @@ export function createConfig(
 export function updateSecret(tx: WriteTx, request: UpdateRequest<SecretSpec>): Secret {
   const secret = requireByRef(tx, 'secret', request.ref);
   requireVersion(secret, request.version);
-  return tx.update('secret', { ...secret, spec: withNewLabels(secret.spec, request.spec) });
+  return tx.update('secret', {
+    ...secret,
+    spec: withNewLabels('secret', secret.spec, request.spec),
+  });
 }
 
 export function updateConfig(tx: WriteTx, request: UpdateRequest<ConfigSpec>): Config {
   const config = requireByRef(tx, 'config', request.ref);
   requireVersion(config, request.version);
-  return tx.update('config', { ...config, spec: withNewLabels(config.spec, request.spec) });
+  return tx.update('config', {
+    ...config,
+    spec: withNewLabels('config', config.spec, request.spec),
+  });
 }
 
 export function removeSecret(tx: WriteTx, { ref }: RemoveRequest): string {
@@ -78,6 +85,7 @@ export function removeConfig(tx: WriteTx, { ref }: RemoveRequest): string {
 
 export function checkFile(kind: Kind, spec: SecretSpec | ConfigSpec, bytesLimit: number): void {
   checkFileObjectName(kind, spec.name);
+  checkWordsSize(kind, spec);
   if (spec.templateDriver !== '' && spec.templateDriver !== TEMPLATE_DRIVER) {
     throw invalid(
       `${kind} template driver "${spec.templateDriver}": the only one is ${TEMPLATE_DRIVER}`,
@@ -101,12 +109,18 @@ function withOwnData<S extends SecretSpec | ConfigSpec>(spec: S): S {
 }
 
 /** Data that is absent or unchanged may be given, as `stack deploy` does. */
-function withNewLabels<S extends SecretSpec | ConfigSpec>(spec: S, wanted: S): S {
+function withNewLabels<S extends SecretSpec | ConfigSpec>(kind: Kind, spec: S, wanted: S): S {
   const data = wanted.data.length === 0 ? spec.data : wanted.data;
   if (!deepEqual({ ...wanted, labels: spec.labels, data }, spec)) {
     throw invalid('only updates to Labels are allowed');
   }
+  checkWordsSize(kind, wanted);
   return { ...spec, labels: wanted.labels };
+}
+
+/** Of all but the data. */
+function checkWordsSize(kind: Kind, spec: SecretSpec | ConfigSpec): void {
+  checkSize(`${kind} ${spec.name}: spec`, { ...spec, data: '' });
 }
 
 /** Now, and when the removal is applied. */

@@ -18,6 +18,7 @@ import {
 import { UNSTAMPED } from '../../common/model/objects.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { usesIngress } from '../../common/model/service-references.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import { isAfter } from '../../common/model/task-state.ts';
 import type { CreateRequest, RemoveRequest } from '../../common/rpc/control-methods.ts';
 import type { ReadView, WriteTx } from '../store/types.ts';
@@ -168,6 +169,7 @@ function requireUnused(view: ReadView, network: Network): void {
 /** Throws `invalid-argument`, `permission-denied`, or `unimplemented` for what is not done. */
 export function checkNetworkSpec(spec: NetworkSpec): void {
   checkName(spec.name);
+  checkSize(`network ${spec.name}: spec`, spec);
   if (isPredefinedNetwork(spec.name)) {
     throw new SkepError(
       'permission-denied',

@@ -1,9 +1,10 @@
 /** Writes to nodes: their specs, and their removal. */
 
-import { SkepError } from '../../common/base/errors.ts';
+import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { Cluster } from '../../common/model/cluster.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Node, NodeSpec } from '../../common/model/node.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import type { Task } from '../../common/model/task.ts';
 import { isBefore } from '../../common/model/task-state.ts';
 import { latestEndMs } from '../../common/pki/certificate.ts';
@@ -32,6 +33,7 @@ export function updateNode(
   const node = requireByRef(tx, 'node', request.ref);
   requireVersion(node, request.version);
   const demoted = node.spec.desiredRole === 'manager' && request.spec.desiredRole === 'worker';
+  checkSize(`node ${node.description?.hostname ?? node.id}: spec`, request.spec);
   if (demoted) checkDemotion(tx, node, environment.managers());
   return tx.update('node', { ...node, spec: request.spec });
 }
@@ -81,18 +83,35 @@ export async function removeNode(
     const { id } = requireRemovable(view, request, environment);
     return { nodeId: id, tasks: liveTasks(view, id) };
   });
-  if (tasks.length > TASKS_IN_ONE_TRANSACTION) {
-    await store.batch(
-      tasks,
-      (tx, { id }) => {
-        const task = tx.get('task', id);
-        if (task && isLive(task)) orphan(tx, task, environment.nowMs);
-      },
-      signal,
-    );
+  const remove = (): Promise<string> =>
+    removeWhole(store, { ...request, ref: nodeId }, environment, signal);
+  if (tasks.length <= TASKS_IN_ONE_TRANSACTION) {
+    try {
+      return await remove();
+    } catch (err) {
+      if (!hasCode(err, 'resource-exhausted')) throw err; // large ones
+    }
   }
+  await store.batch(
+    tasks,
+    (tx, { id }) => {
+      const task = tx.get('task', id);
+      if (task && isLive(task)) orphan(tx, task, environment.nowMs);
+    },
+    signal,
+  );
+  return remove();
+}
+
+function removeWhole(
+  store: Store,
+  request: RemoveRequest,
+  environment: WriteEnvironment,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   return store.update((tx) => {
-    const node = requireRemovable(tx, { ...request, ref: nodeId }, environment);
+    const node = requireRemovable(tx, request, environment);
+    const nodeId = node.id;
     for (const task of liveTasks(tx, nodeId)) orphan(tx, task, environment.nowMs);
     const cluster = requireCluster(tx);
     tx.update('cluster', {

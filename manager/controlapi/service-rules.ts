@@ -27,6 +27,7 @@ import {
   type TaskSpec,
   type UpdateConfig,
 } from '../../common/model/service.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import { checkContainerSpec } from './container-rules.ts';
 import { checkKernelResources } from './isolation-rules.ts';
 import { invalid, notDone } from './refusal.ts';
@@ -52,6 +53,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkCompanions(spec);
   checkFixedAddresses(spec);
   balancingOf(spec.labels);
+  checkSize(`service ${spec.name}: spec`, spec);
 }
 
 function checkPredefinedNetworks({ task, endpoint }: ServiceSpec): void {

@@ -12,6 +12,7 @@ import type { Random } from '../../common/base/random.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { NodeDescription } from '../../common/model/node.ts';
 import type { AgentMessage, ManagerPeer } from '../../common/model/session.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import { type DesiredState, isTerminal } from '../../common/model/task-state.ts';
 import { splitHostPort } from '../../common/rpc/listener.ts';
 import { FEED_COMMITS_MAX } from '../store/feed.ts';
@@ -284,6 +285,7 @@ export class Dispatcher {
     peerAddress: string,
     description: NodeDescription,
   ): Promise<void> {
+    checkSize('agent session: description of the node', description);
     // Packets and calls of other nodes go there: one of another form is refused here, where its agent hears of it.
     if (description.address !== '') splitHostPort(description.address);
     if (description.dataPathAddress !== '') requireIp(description.dataPathAddress);

@@ -8,6 +8,7 @@ import { type OnFailure, TaskSet } from '../../common/base/lifecycle.ts';
 import type { QueueState } from '../../common/base/queue.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
+import { checkSize } from '../../common/model/spec-size.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { MAX_CHANGES_PER_TRANSACTION, type Store, type WriteTx } from '../store/types.ts';
@@ -24,6 +25,8 @@ const DELAY_PER_STATUS_MS = 0.5;
 const WAITING_MAX = 20_000;
 /** As many reports of the same tasks, which wait for the same writes. */
 const REPORTS_MAX = 20_000;
+/** Of a message or an error, which people read. */
+const WORDS_CHARS_MAX = 16 * 1024;
 
 interface Waiting {
   readonly nodeId: NodeId;
@@ -66,7 +69,7 @@ export class StatusWriter {
     ];
   }
 
-  /** Resolves when the statuses are committed. Rejects with `resource-exhausted` or the store's error. */
+  /** Resolves when the statuses are committed. Rejects with `resource-exhausted`, `invalid-argument` (`bounded`) or the store's error. */
   write(nodeId: NodeId, updates: readonly TaskStatusUpdate[]): Promise<void> {
     if (this.#stopped) return Promise.reject(stopping());
     if (this.#waiting.size + updates.length > WAITING_MAX) {
@@ -79,7 +82,13 @@ export class StatusWriter {
         new SkepError('resource-exhausted', `store task statuses: ${REPORTS_MAX} reports wait`),
       );
     }
-    for (const { taskId, status } of updates) {
+    let told: readonly TaskStatusUpdate[];
+    try {
+      told = updates.map(bounded);
+    } catch (err) {
+      return Promise.reject(err);
+    }
+    for (const { taskId, status } of told) {
       const key = `${nodeId}/${taskId}`;
       const known = this.#waiting.get(key);
       if (!known || !isBefore(status.state, known.status.state)) {
@@ -131,6 +140,24 @@ export class StatusWriter {
     this.#listeners = [];
     for (const listener of listeners) listener(failure);
   }
+}
+
+/**
+ * Within what a transaction can have: an error that quotes a whole file is cut. Throws `invalid-argument` for one that is too
+ * large in what cannot be cut, which no agent of ours sends.
+ */
+function bounded(update: TaskStatusUpdate): TaskStatusUpdate {
+  const { status } = update;
+  if (status.message.length > WORDS_CHARS_MAX || status.err.length > WORDS_CHARS_MAX) {
+    const [message, err] = [cut(status.message), cut(status.err)];
+    return bounded({ ...update, status: { ...status, message, err } });
+  }
+  checkSize(`status of task ${update.taskId}`, status);
+  return update;
+}
+
+function cut(words: string): string {
+  return words.length <= WORDS_CHARS_MAX ? words : `${words.slice(0, WORDS_CHARS_MAX - 1)}…`;
 }
 
 /** A write that may succeed later or elsewhere; anything else is our own fault. */

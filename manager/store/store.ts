@@ -38,6 +38,11 @@ export interface MemoryStoreOptions {
   readonly proposer: Proposer | null;
   readonly clock: Clock;
   readonly random: Random;
+  /**
+   * Told of an item of a batch that is too large for a transaction, and left out: nobody's words may end those who write what
+   * follows from them. Absent: the batch rejects.
+   */
+  readonly onTooLarge?: (err: SkepError) => void;
 }
 
 /** A transaction of ours that is on its way through the log. */
@@ -56,6 +61,7 @@ interface Pending extends StagedTransaction {
 export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #transactionPrefix: string;
+  readonly #onTooLarge: ((err: SkepError) => void) | null;
   #proposer: Proposer | null;
   #tables = new Tables();
   #nextTransaction = 1;
@@ -75,6 +81,7 @@ export class MemoryStore implements Store {
   constructor(options: MemoryStoreOptions) {
     this.#proposer = options.proposer;
     this.#clock = options.clock;
+    this.#onTooLarge = options.onTooLarge ?? null;
     this.#transactionPrefix = Buffer.from(options.random.bytes(12)).toString('base64url');
   }
 
@@ -121,7 +128,9 @@ export class MemoryStore implements Store {
     for (let done = 0; done < items.length; ) {
       if (budget.spent) await budget.renew();
       signal?.throwIfAborted();
-      const { result: count, staged } = this.#run((tx) => writeWhileFits(tx, items, done, write));
+      const { result: count, staged } = this.#run((tx) =>
+        writeWhileFits(tx, items, done, write, this.#onTooLarge),
+      );
       const outcome = await this.#commit(staged, signal);
       if (outcome === 'applied') {
         done += count;
@@ -251,20 +260,23 @@ function nextAttempt(attempt: number): number {
   return attempt + 1;
 }
 
-/** Writes items from `start` on until the transaction is full; answers how many. */
+/** Writes items from `start` on until the transaction is full; answers how many. @param leaveOut one that never fits */
 function writeWhileFits<I>(
   tx: Transaction,
   items: readonly I[],
   start: number,
   write: (tx: WriteTx, item: I) => void,
+  leaveOut: ((err: SkepError) => void) | null,
 ): number {
   for (let at = start; at < items.length; at++) {
     const savepoint = tx.savepoint();
     synchronous(write(tx, items[at]!));
     if (!tx.overLimit) continue;
-    if (at === start) tx.requireWithinLimits(); // throws: one item alone is too large
+    const isAlone = savepoint === 0;
+    if (isAlone && !leaveOut) throw tx.limitError();
+    if (isAlone) leaveOut!(tx.limitError());
     tx.rollback(savepoint);
-    return at - start;
+    if (!isAlone) return at - start;
   }
   return items.length - start;
 }

@@ -72,18 +72,17 @@ export class Transaction extends View implements WriteTx {
 
   /** Throws `resource-exhausted` when over a limit. */
   requireWithinLimits(): void {
-    if (this.#changes > MAX_CHANGES_PER_TRANSACTION) {
-      throw new SkepError(
-        'resource-exhausted',
-        `commit transaction: ${this.#changes} changes exceed the limit of ${MAX_CHANGES_PER_TRANSACTION}`,
-      );
-    }
-    if (this.#bytes > MAX_TRANSACTION_BYTES) {
-      throw new SkepError(
-        'resource-exhausted',
-        `commit transaction: ${this.#bytes} bytes exceed the limit of ${MAX_TRANSACTION_BYTES}`,
-      );
-    }
+    if (this.overLimit) throw this.limitError();
+  }
+
+  /** In which limit it is over. */
+  limitError(): SkepError {
+    const [amount, limit] =
+      this.#changes > MAX_CHANGES_PER_TRANSACTION
+        ? [`${this.#changes} changes`, MAX_CHANGES_PER_TRANSACTION]
+        : [`${this.#bytes} bytes`, MAX_TRANSACTION_BYTES];
+    const words = `commit transaction: ${amount} exceed the limit of ${limit}`;
+    return new SkepError('resource-exhausted', words);
   }
 
   /** A point to which `rollback` can return. */

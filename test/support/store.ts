@@ -1,6 +1,8 @@
 /** A real store without Raft: proposals are applied at once, or when the test says so. */
+
 import { isDeepStrictEqual } from 'node:util';
 import { AssertionError, assert } from '../../common/base/assert.ts';
+import type { SkepError } from '../../common/base/errors.ts';
 import { SeededRandom } from '../../common/base/random.ts';
 import type { ObjectKind, ObjectsByKind } from '../../common/model/object-kinds.ts';
 import { decodeObject } from '../../common/wire/object.ts';
@@ -116,11 +118,14 @@ export interface TestStore {
 }
 
 /** An empty store at revision 1. */
-export function makeStore(options: { clock?: FakeClock; seed?: number } = {}): TestStore {
+export function makeStore(
+  options: { clock?: FakeClock; seed?: number; onTooLarge?: (err: SkepError) => void } = {},
+): TestStore {
   const clock = options.clock ?? new FakeClock();
   const random = new SeededRandom(options.seed ?? 1);
   const proposer = new LocalProposer();
-  const store = new MemoryStore({ proposer, clock, random });
+  const { onTooLarge } = options;
+  const store = new MemoryStore({ proposer, clock, random, ...(onTooLarge && { onTooLarge }) });
   proposer.attach(store);
   return {
     store,

@@ -174,6 +174,18 @@ describe('a registration', () => {
     expect(nodeState()).toBe('down');
   });
 
+  test('with more words than a node may have is refused', async () => {
+    const engineLabels = { x: 'x'.repeat(400_000) };
+    const { ended } = await connect(aNodeDescription({ engineLabels }));
+    expect(await ended).toMatchObject({
+      code: 'invalid-argument',
+      message: expect.stringMatching(
+        /^agent session: description of the node of \d+ bytes exceeds/,
+      ),
+    });
+    expect(nodeState()).toBe('down');
+  });
+
   test('comes first on a stream', async () => {
     const stream = new FakeAgentStream();
     stream.say({ kind: 'heartbeat' });

@@ -50,6 +50,28 @@ describe('the status writer', () => {
     });
   });
 
+  test('cuts words that nobody reads to their end', async () => {
+    const written = writer.write(nodeId, [
+      { taskId, status: status('failed', { err: 'x'.repeat(2_000_000), message: 'why' }) },
+    ]);
+    await store.clock.advance(10);
+    await written;
+    const { err, message } = store.get('task', taskId).status;
+    expect([err.length, err.endsWith('x…'), message]).toEqual([16 * 1024, true, 'why']);
+  });
+
+  test('refuses a status that is too large in what cannot be cut, and goes on with others', async () => {
+    const containerId = 'x'.repeat(2_000_000);
+    const container = { containerId, pid: 1, exitCode: 0, oomKilled: false };
+    await expect(
+      writer.write(nodeId, [{ taskId, status: status('running', { container }) }]),
+    ).rejects.toMatchObject({ code: 'invalid-argument' });
+    const written = report('running');
+    await store.clock.advance(10);
+    await written;
+    expect([stateOf(), failures]).toEqual(['running', []]);
+  });
+
   test('reports of one moment share one transaction', async () => {
     const others = await store.create(
       'task',

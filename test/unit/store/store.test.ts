@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { SkepError } from '../../../common/base/errors.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
 import type { ServiceId } from '../../../common/model/ids.ts';
 import { MemoryStore, UPDATE_ATTEMPTS_MAX } from '../../../manager/store/store.ts';
@@ -460,6 +461,22 @@ describe('a batch', () => {
       for (let i = 0; i < count; i++) tx.create('task', aTask());
     });
     await expect(writing).rejects.toEqual(withCode('resource-exhausted'));
+  });
+
+  test('leaves one that is too large out where somebody is told of it, and writes the others', async () => {
+    const told: SkepError[] = [];
+    const { store, proposer } = makeStore({ onTooLarge: (err) => told.push(err) });
+    await store.batch([1, 201, 2, 201, 198], (tx, count) => {
+      for (let i = 0; i < count; i++) tx.create('task', aTask());
+    });
+    expect(store.view((view) => view.count('task'))).toBe(201);
+    expect(proposer.entries).toHaveLength(3);
+    expect(told.map(({ code, message }) => [code, message])).toEqual(
+      Array(2).fill([
+        'resource-exhausted',
+        'commit transaction: 201 changes exceed the limit of 200',
+      ]),
+    );
   });
 
   test('proposes nothing for items that change nothing', async () => {
