@@ -12,7 +12,7 @@ export function overlapProblem(networks: readonly Pick<Network, 'spec' | 'ipam'>
     for (const other of networks.slice(0, at)) {
       const pair = overlap(other, one);
       if (!pair) continue;
-      return `networks ${nameOf(other)} and ${nameOf(one)}: their subnets ${pair.join(' and ')} overlap, a task cannot be in both`;
+      return `networks ${nameOf(other)} and ${nameOf(one)}: their subnets ${pair.join(' and ')} overlap, no container can be in both`;
     }
   }
   return null;

@@ -3,6 +3,7 @@ import { SkepError } from '../../common/base/errors.ts';
 import { hasFixedAddress } from '../../common/model/fixed-address.ts';
 import type { NetworkId, NodeId, TaskId } from '../../common/model/ids.ts';
 import { isAttachable } from '../../common/model/network.ts';
+import { overlapProblem } from '../../common/model/network-overlap.ts';
 import { attachmentKey, type ContainerAttachment, type Node } from '../../common/model/node.ts';
 import type { Endpoint, NetworkAttachmentConfig, Service } from '../../common/model/service.ts';
 import type { NetworkAttachment, Task } from '../../common/model/task.ts';
@@ -172,7 +173,13 @@ function planPlaces(
   for (const attachment of containerAttachments) {
     const { networkId } = attachment;
     const key = attachmentKey(attachment);
-    const taken = held.get(key)?.address ?? takePlace(book, view, attachment);
+    const others = containerAttachments.filter(
+      (other) =>
+        other !== attachment &&
+        other.containerId === attachment.containerId &&
+        held.has(attachmentKey(other)),
+    );
+    const taken = held.get(key)?.address ?? takePlace(book, view, attachment, others);
     const place =
       typeof taken === 'string'
         ? { address: taken, problem: '' }
@@ -186,17 +193,21 @@ function planPlaces(
   return { places, problems };
 }
 
-/** null = the network is being set up */
+/** null = the network is being set up. @param others places that the same container has */
 function takePlace(
   book: AllocationBook,
   view: ReadView,
   { networkId, wanted }: ContainerAttachment,
+  others: readonly ContainerAttachment[],
 ): string | Problem | null {
   const network = view.get('network', networkId);
   if (!network) return { problem: `network ${networkId} not found` };
   const { spec } = network;
   // Nodes ask before they attach: one that does not is no reason to let it into any network.
   if (!isAttachable(spec)) return { problem: `network '${spec.name}' is not manually attachable` };
+  const theirs = others.flatMap((other) => view.get('network', other.networkId) ?? []);
+  const problem = overlapProblem([...theirs, network]);
+  if (problem !== null) return { problem };
   const entry = book.networks.get(networkId);
   if (entry) return takeAddress(entry, wanted);
   const obstacle = book.obstacles.get(networkId);

@@ -77,6 +77,28 @@ describe('containers outside of services in networks of the cluster', () => {
   };
   const addresses = (list: Node['containerAttachments']) => list.map(({ address }) => address);
 
+  test('are in no two networks whose subnets overlap; another container is in the second', async () => {
+    const front = await network('10.9.0.0/24', { name: 'front' });
+    const back = await network('10.9.0.0/25', { name: 'back' });
+    const nodeId = await node();
+    const wish = (of: Network, containerId: string) =>
+      aContainerAttachment({ networkId: of.id, containerId });
+    await says(nodeId, wish(front, FIRST));
+    const [held, refused, other] = await says(
+      nodeId,
+      wish(front, FIRST),
+      wish(back, FIRST),
+      wish(back, SECOND),
+    );
+    expect(held?.address).toBe('10.9.0.2/24');
+    expect(refused).toMatchObject({
+      address: '',
+      problem:
+        'networks front and back: their subnets 10.9.0.0/24 and 10.9.0.0/25 overlap, no container can be in both',
+    });
+    expect(other).toMatchObject({ address: '10.9.0.2/25', problem: '' });
+  });
+
   test('get an address, and their node one of its own there', async () => {
     const { id: networkId } = await network('10.9.0.0/24');
     const nodeId = await node();

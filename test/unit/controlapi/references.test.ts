@@ -162,7 +162,7 @@ describe('networks whose subnets overlap', () => {
     await expect(it.api.createService(inNetworks('a', 'b'))).rejects.toMatchObject({
       code: 'invalid-argument',
       message:
-        'networks a and b: their subnets 10.9.0.0/24 and 10.9.0.0/25 overlap, a task cannot be in both',
+        'networks a and b: their subnets 10.9.0.0/24 and 10.9.0.0/25 overlap, no container can be in both',
     });
     const { meta } = await it.api.createService(inNetworks('a', 'c'));
     await expect(

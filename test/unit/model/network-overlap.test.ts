@@ -59,7 +59,7 @@ describe('networks of one task', () => {
     ],
   ])('whose subnets overlap (%s) are named with them', (_, networks, subnets) => {
     expect(overlapProblem(networks)).toBe(
-      `networks a and b: their subnets ${subnets} overlap, a task cannot be in both`,
+      `networks a and b: their subnets ${subnets} overlap, no container can be in both`,
     );
   });
 
