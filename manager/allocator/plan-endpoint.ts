@@ -9,6 +9,7 @@ import type { Endpoint, PortConfig, Service, VirtualIp } from '../../common/mode
 import type { ReadView } from '../store/types.ts';
 import { type AllocatedNetwork, type AllocationBook, ipv4Of } from './allocation-book.ts';
 import { requireNetworks } from './networks-of.ts';
+import { DYNAMIC_PORT_FIRST, DYNAMIC_PORT_LAST, DYNAMIC_PORTS } from './port-pool.ts';
 import { isProblem, type Problem } from './problem.ts';
 
 /** True when a port of the service is reached through the routing mesh. */
@@ -122,20 +123,34 @@ function takePorts(
     ports.push(port);
     byIndex.set(index, port);
   }
-  const fixed = [...ports];
+  const named = [...byIndex.values()];
   const reusable = dynamicPorts(current).filter(
-    (kept) => !fixed.some((port) => sharesPort(port, kept)),
+    (kept) => !named.some((port) => sharesPort(port, kept)),
   );
+  const onHosts = byIndex.size < wanted.length ? hostPorts(view, service) : [];
+  const avoided = ({ protocol }: PortConfig): ReadonlySet<number> =>
+    new Set(onHosts.filter((port) => port.protocol === protocol).map((port) => port.publishedPort));
   for (const [index, port] of wanted.entries()) {
     if (byIndex.has(index)) continue;
-    const published = takeKept(reusable, port) ?? book.ports.takeNext(port, service.id) ?? 0;
-    if (published === 0) return giveUp(`no free ${port.protocol} port in the dynamic range`);
+    const published =
+      takeKept(reusable, port) ?? book.ports.takeNext(port, service.id, avoided(port));
+    if (published === null) return giveUp(noDynamicPort(port));
     const allocated = { ...port, publishedPort: published };
     ports.push(allocated);
     byIndex.set(index, allocated);
   }
   return wanted.map((_, index) => byIndex.get(index)!);
 }
+
+/** What services have on their nodes themselves: there it would be in the way of the routing mesh, or that of it. */
+function hostPorts(view: ReadView, service: Service): readonly PortConfig[] {
+  return [...view.list('service'), service]
+    .flatMap(({ spec }) => spec.endpoint.ports)
+    .filter(({ publishMode, publishedPort }) => publishMode === 'host' && publishedPort !== 0);
+}
+
+const noDynamicPort = ({ protocol }: PortConfig): string =>
+  `no free ${protocol} port: all ${DYNAMIC_PORTS} of ${DYNAMIC_PORT_FIRST}-${DYNAMIC_PORT_LAST} are in use, choose another`;
 
 /** The ports of the current endpoint that we chose, so that an update keeps their numbers. */
 function dynamicPorts(current: Endpoint | null): PortConfig[] {

@@ -7,7 +7,9 @@ import { SerialBitmap } from './serial-bitmap.ts';
 /** Chosen when the user names none: Swarm's range. */
 export const DYNAMIC_PORT_FIRST = 30_000;
 export const DYNAMIC_PORT_LAST = 32_767;
-const DYNAMIC_PORTS = DYNAMIC_PORT_LAST - DYNAMIC_PORT_FIRST + 1;
+export const DYNAMIC_PORTS = DYNAMIC_PORT_LAST - DYNAMIC_PORT_FIRST + 1;
+
+const NO_PORTS: ReadonlySet<number> = new Set();
 
 interface Owner extends PublishedPort {
   readonly serviceId: ServiceId;
@@ -44,10 +46,20 @@ export class PortPool {
     return true;
   }
 
-  /** A port of the dynamic range, free on every address; null when all 2768 are taken. */
-  takeNext({ protocol, hostIp }: Pick<PublishedPort, 'protocol' | 'hostIp'>, serviceId: ServiceId) {
+  /** A port of the dynamic range, free on every address, and none of `avoided`; null when there is none. */
+  takeNext(
+    { protocol, hostIp }: Pick<PublishedPort, 'protocol' | 'hostIp'>,
+    serviceId: ServiceId,
+    avoided: ReadonlySet<number> = NO_PORTS,
+  ): number | null {
     const { owners, dynamic } = this.#protocols[protocol];
-    const index = dynamic.takeNext();
+    const passed: number[] = [];
+    let index = dynamic.takeNext();
+    while (index !== null && avoided.has(DYNAMIC_PORT_FIRST + index)) {
+      passed.push(index);
+      index = dynamic.takeNext();
+    }
+    for (const one of passed) dynamic.release(one);
     if (index === null) return null;
     const publishedPort = DYNAMIC_PORT_FIRST + index;
     owners.set(publishedPort, [{ protocol, publishedPort, hostIp, serviceId }]);

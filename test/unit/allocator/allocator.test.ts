@@ -243,6 +243,46 @@ describe('allocator', () => {
     expect(published).toEqual([30_000, 0, 8081]);
   });
 
+  test('chooses no port that a service has on its nodes itself, its own neither', async () => {
+    const onHost = (publishedPort: number) =>
+      aPort({ targetPort: 53, publishMode: 'host', publishedPort });
+    await service({ endpoint: { mode: 'vip', ports: [onHost(30_000)] } });
+    await service({
+      endpoint: { mode: 'vip', ports: [{ ...onHost(30_001), protocol: 'udp' }] },
+    });
+    const ports = [onHost(30_002), aPort(), aPort({ targetPort: 81 })];
+    const web = await service({ endpoint: { mode: 'vip', ports } });
+    const published = web.endpoint!.ports.map(({ publishedPort }) => publishedPort);
+    expect(published).toEqual([30_002, 30_001, 30_003]);
+  });
+
+  test('gives up a chosen one that the service then names on its nodes', async () => {
+    const dynamic = aPort();
+    const web = await service({ endpoint: { mode: 'vip', ports: [dynamic] } });
+    const onHost = aPort({ targetPort: 81, publishMode: 'host', publishedPort: 30_000 });
+    const endpoint = { mode: 'vip' as const, ports: [dynamic, onHost] };
+    await t.store.update((tx) => {
+      tx.update('service', { ...web, spec: { ...web.spec, endpoint } });
+    });
+    await rest();
+    const published = t.get('service', web.id).endpoint!.ports.map((port) => port.publishedPort);
+    expect(published).toEqual([30_001, 30_000]);
+  });
+
+  test('says so when the dynamic range is used up', async () => {
+    const taken = Array.from({ length: 2_768 }, (_, i) =>
+      aPort({ targetPort: 1 + i, publishMode: 'host', publishedPort: 30_000 + i }),
+    );
+    await service({ endpoint: { mode: 'vip', ports: taken } });
+    const web = await service({ endpoint: { mode: 'vip', ports: [aPort()] } });
+    const [created] = await t.create('task', aTaskOf(web));
+    await rest();
+    expect(t.get('task', created!.id).status).toMatchObject({
+      state: 'new',
+      err: 'no free tcp port: all 2768 of 30000-32767 are in use, choose another',
+    });
+  });
+
   test.each(['', '10.0.0.5'])(
     'a dynamic port that the service names for itself at %j gets another number',
     async (hostIp) => {
