@@ -45,6 +45,12 @@ const NOT_FOR_TASKS6 = [
   ['fe80::/10', 'is link-local'],
   ['::/8', 'is reserved (loopback, mapped and translated IPv4)'],
 ] as const;
+const NOT_FOR_TASKS4 = [
+  ['0.0.0.0/8', 'is of no host'],
+  ['127.0.0.0/8', 'is loopback'],
+  ['224.0.0.0/4', 'is multicast'],
+  ['240.0.0.0/4', 'is reserved (class E and broadcast)'],
+] as const;
 /** Of a subnet with its own address, the broadcast, a gateway and one task. */
 const PREFIX_LENGTH_MAX = 30;
 
@@ -239,14 +245,16 @@ function checkIpam({ ipam, ipv6 }: NetworkSpec): void {
 
 /** Those of one network: an address in two of them would be given twice. */
 function checkApart(subnets: readonly string[]): void {
-  const blocks = subnets.map((subnet) => ({ subnet, block: subnetOf(subnet, 'subnet') }));
-  const base = (subnet: string): string => subnet.split('/')[0]!;
-  for (const [at, one] of blocks.entries()) {
-    for (const other of blocks.slice(0, at)) {
-      if (!one.block.check(base(other.subnet)) && !other.block.check(base(one.subnet))) continue;
-      throw invalid(`ipam configuration: subnets ${other.subnet} and ${one.subnet} overlap`);
-    }
+  for (const [at, one] of subnets.entries()) {
+    const other = subnets.slice(0, at).find((before) => overlap4(before, one));
+    if (other) throw invalid(`ipam configuration: subnets ${other} and ${one} overlap`);
   }
+}
+
+/** One is in the other. */
+function overlap4(a: string, b: string): boolean {
+  const base = (subnet: string): string => subnet.split('/')[0]!;
+  return subnetOf(a, 'subnet').check(base(b)) || subnetOf(b, 'subnet').check(base(a));
 }
 
 function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void {
@@ -259,6 +267,10 @@ function checkIpamConfig({ subnet, range, gateway, reserved }: IpamConfig): void
     throw invalid(
       `ipam configuration: subnet ${subnet} has no room for a gateway and a task: /${PREFIX_LENGTH_MAX} is the smallest`,
     );
+  }
+  const unfit = NOT_FOR_TASKS4.find(([block]) => overlap4(block, subnet));
+  if (unfit) {
+    throw invalid(`ipam configuration: subnet ${subnet} overlaps ${unfit[0]}, which ${unfit[1]}`);
   }
   if (range !== '') {
     subnetOf(range, 'range');

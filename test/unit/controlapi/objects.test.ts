@@ -117,6 +117,22 @@ const BAD_NETWORKS: BadNetwork[] = [
       `subnet ${subnet} ${words}`,
     ],
   ),
+  ...(
+    [
+      ['0.0.0.0/0', '0.0.0.0/8, which is of no host'],
+      ['127.1.0.0/16', '127.0.0.0/8, which is loopback'],
+      ['64.0.0.0/2', '127.0.0.0/8, which is loopback'],
+      ['239.1.2.0/24', '224.0.0.0/4, which is multicast'],
+      ['255.255.255.0/24', '240.0.0.0/4, which is reserved'],
+    ] as const
+  ).map(
+    ([subnet, words]): BadNetwork => [
+      `a subnet of ${subnet}`,
+      withIpam({ subnet }),
+      'invalid-argument',
+      `subnet ${subnet} overlaps ${words}`,
+    ],
+  ),
   [
     'an IPv6 gateway',
     { ...withIpam({ subnet: 'fd00::/64', gateway: 'fd00::1' }), ipv6: true },
