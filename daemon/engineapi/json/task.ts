@@ -8,6 +8,7 @@ import { some } from './some.ts';
 
 /** @param networkOf the networks that the task is attached to; a removed one is left out */
 export function taskToJson(task: Task, networkOf: (id: string) => Network | undefined): object {
+  const generic = task.assignedGenericResources.map(genericToJson);
   return {
     ID: task.id,
     Version: { Index: task.meta.version },
@@ -20,7 +21,9 @@ export function taskToJson(task: Task, networkOf: (id: string) => Network | unde
     ...some('NodeID', task.nodeId ?? ''),
     Status: statusToJson(task.status),
     DesiredState: task.desiredState,
-    ...some('AssignedGenericResources', task.assignedGenericResources.map(genericToJson)),
+    // Docker's documents have the one name, its engine and clients the other.
+    ...some('AssignedGenericResources', generic),
+    ...some('GenericResources', generic),
     ...(task.jobIteration === null ? {} : { JobIteration: { Index: task.jobIteration } }),
     NetworksAttachments: task.networks.flatMap(({ networkId }) => {
       const network = networkOf(networkId);

@@ -247,3 +247,19 @@ test.each([
 ])('the slot %s of a task is told as %s', (slot, told) => {
   expect((taskToJson(aTask({ slot }), () => undefined) as { Slot?: number }).Slot).toBe(told);
 });
+
+test('a task tells its generic resources by the name of the documents and by that of the engine', () => {
+  const assignedGenericResources = [
+    { kind: 'gpu', value: 'a' },
+    { kind: 'ssd', value: 2 },
+  ];
+  const told = [
+    { NamedResourceSpec: { Kind: 'gpu', Value: 'a' } },
+    { DiscreteResourceSpec: { Kind: 'ssd', Value: 2 } },
+  ];
+  expect(taskToJson(aTask({ assignedGenericResources }), () => undefined)).toMatchObject({
+    AssignedGenericResources: told,
+    GenericResources: told,
+  });
+  expect(taskToJson(aTask(), () => undefined)).not.toHaveProperty('GenericResources');
+});
