@@ -22,6 +22,11 @@ import type { WriteEnvironment } from './writes.ts';
 const DAY_MS = 24 * 3600 * 1000;
 /** A removed node stays blocked this much longer than its certificate is valid. */
 const BLOCK_MARGIN_MS = 7 * DAY_MS;
+/**
+ * Removed nodes that are kept blocked, those longest whose certificates last longest: all of them are in one object. The
+ * cluster has none of their ids in its list, either.
+ */
+const BLOCKED_MAX = 10_000;
 /** Live tasks of a removed node that go in the same transaction as the node. */
 const TASKS_IN_ONE_TRANSACTION = 100;
 
@@ -159,7 +164,10 @@ function orphan(tx: WriteTx, task: Task, nowMs: number): void {
 }
 
 function blockedWith(cluster: Cluster, node: Node, nowMs: number): Cluster['blockedNodes'] {
-  const kept = Object.entries(cluster.blockedNodes).filter(([, untilMs]) => untilMs > nowMs);
+  const kept = Object.entries(cluster.blockedNodes)
+    .filter(([, untilMs]) => untilMs > nowMs)
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, BLOCKED_MAX - 1);
   return {
     ...Object.fromEntries(kept),
     [node.id]: certificateEndMs(cluster, node, nowMs) + BLOCK_MARGIN_MS,

@@ -555,6 +555,27 @@ describe('a node', () => {
     });
   });
 
+  test('is blocked beside 9,999 others at most: those go first whose certificates end first', async () => {
+    const status = { state: 'down' as const, message: '', address: '' };
+    const [node] = await it.create('node', aNode({ status }));
+    const nowMs = it.clock.wallMs();
+    const others = Array.from({ length: 10_000 }, (_, i): [string, number] => [
+      `n${i}`,
+      nowMs + 1 + ((i * 7) % 10_000),
+    ]);
+    const { id } = await it.api.getCluster();
+    await it.store.update((tx) => {
+      const blockedNodes = Object.fromEntries(others);
+      tx.update('cluster', { ...tx.require('cluster', id), blockedNodes });
+    });
+    await it.api.removeNode(node!.id);
+    const { blockedNodes } = await it.api.getCluster();
+    expect(Object.keys(blockedNodes)).toHaveLength(10_000);
+    expect(blockedNodes).toHaveProperty(node!.id);
+    expect(blockedNodes).not.toHaveProperty('n0');
+    expect(blockedNodes).toHaveProperty('n1');
+  });
+
   test('with more tasks than fit into a transaction is removed too, and old blocks are dropped', async () => {
     const [node] = await it.create('node', aNode());
     const nodeId = node!.id;
