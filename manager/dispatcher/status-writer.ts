@@ -9,6 +9,7 @@ import type { QueueState } from '../../common/base/queue.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
 import { checkSize } from '../../common/model/spec-size.ts';
+import { withShortWords } from '../../common/model/status-words.ts';
 import { type TaskStatus, taskWith } from '../../common/model/task.ts';
 import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { MAX_CHANGES_PER_TRANSACTION, type Store, type WriteTx } from '../store/types.ts';
@@ -25,8 +26,6 @@ const DELAY_PER_STATUS_MS = 0.5;
 const WAITING_MAX = 20_000;
 /** As many reports of the same tasks, which wait for the same writes. */
 const REPORTS_MAX = 20_000;
-/** Of a message or an error, which people read. */
-const WORDS_CHARS_MAX = 16 * 1024;
 
 interface Waiting {
   readonly nodeId: NodeId;
@@ -146,18 +145,10 @@ export class StatusWriter {
  * Within what a transaction can have: an error that quotes a whole file is cut. Throws `invalid-argument` for one that is too
  * large in what cannot be cut, which no agent of ours sends.
  */
-function bounded(update: TaskStatusUpdate): TaskStatusUpdate {
-  const { status } = update;
-  if (status.message.length > WORDS_CHARS_MAX || status.err.length > WORDS_CHARS_MAX) {
-    const [message, err] = [cut(status.message), cut(status.err)];
-    return bounded({ ...update, status: { ...status, message, err } });
-  }
-  checkSize(`status of task ${update.taskId}`, status);
-  return update;
-}
-
-function cut(words: string): string {
-  return words.length <= WORDS_CHARS_MAX ? words : `${words.slice(0, WORDS_CHARS_MAX - 1)}…`;
+function bounded({ taskId, status }: TaskStatusUpdate): TaskStatusUpdate {
+  const told = withShortWords(status);
+  checkSize(`status of task ${taskId}`, told);
+  return { taskId, status: told };
 }
 
 /** A write that may succeed later or elsewhere; anything else is our own fault. */

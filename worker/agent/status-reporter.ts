@@ -5,10 +5,13 @@
 import type { QueueState } from '../../common/base/queue.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import type { TaskStatusUpdate } from '../../common/model/session.ts';
+import { withShortWords } from '../../common/model/status-words.ts';
 import type { TaskStatus } from '../../common/model/task.ts';
 
 /** Most statuses in one message. */
 const BATCH_MAX = 200;
+/** Of words, from which on no further status goes into a message: one takes 4 MiB. */
+const BATCH_CHARS_MAX = 512 * 1024;
 /** Of batches that a manager has not acknowledged; then no more go, and of each task the newest status waits. */
 const IN_FLIGHT_MAX = 256;
 
@@ -37,7 +40,7 @@ export class StatusReporter {
   }
 
   report(taskId: TaskId, status: TaskStatus): void {
-    this.#unstored.set(taskId, status);
+    this.#unstored.set(taskId, withShortWords(status));
     this.#onWork?.();
   }
 
@@ -64,11 +67,13 @@ export class StatusReporter {
   take(): StatusBatch | null {
     if (this.#inFlight.size >= IN_FLIGHT_MAX) return null;
     const updates: TaskStatusUpdate[] = [];
+    let chars = 0;
     for (const [taskId, status] of this.#unstored) {
       if (this.#sent.get(taskId) === status) continue;
       this.#sent.set(taskId, status);
       updates.push({ taskId, status });
-      if (updates.length === BATCH_MAX) break;
+      chars += status.message.length + status.err.length;
+      if (updates.length === BATCH_MAX || chars >= BATCH_CHARS_MAX) break;
     }
     if (updates.length === 0) return null;
     const sequence = ++this.#sequence;

@@ -36,6 +36,29 @@ describe('status reporter', () => {
     expect(reporter.take()!.sequence).toBe(first + 1);
   });
 
+  test('cuts words that nobody reads to their end, and takes the status as stored all the same', () => {
+    const reporter = new StatusReporter();
+    reporter.report(A, aTaskStatus({ state: 'failed', err: 'x'.repeat(100_000) }));
+    const { sequence, updates } = reporter.take()!;
+    expect(updates[0]?.status.err).toHaveLength(16 * 1024);
+    reporter.stored(sequence);
+    reporter.reset();
+    expect(reporter.take()).toBeNull();
+  });
+
+  test('makes no message of more than a stream takes', () => {
+    const reporter = new StatusReporter();
+    const long = aTaskStatus({
+      state: 'failed',
+      err: 'x'.repeat(16_000),
+      message: 'y'.repeat(16_000),
+    });
+    for (let i = 0; i < 200; i++) reporter.report(idOf<TaskId>(`t${i}`), long);
+    const sizes = reporter.takeAll().map(({ updates }) => JSON.stringify(updates).length);
+    expect(Math.max(...sizes)).toBeLessThan(1024 * 1024);
+    expect(sizes.length).toBeLessThan(20);
+  });
+
   test('what was stored is not sent again, even in a new session', () => {
     const reporter = new StatusReporter();
     reporter.report(A, READY);
