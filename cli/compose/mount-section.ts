@@ -3,7 +3,7 @@
 import type { MountJson } from '../../common/model/engine-json/container-spec.ts';
 import type { LabelsJson } from '../../common/model/engine-json/object-head.ts';
 import type { Fields, Item } from './item.ts';
-import { PROPAGATIONS, parseTmpfs, sharedMemory } from './mounts.ts';
+import { PROPAGATIONS, parseTmpfs, recursionOf, sharedMemory } from './mounts.ts';
 import { nearestWord } from './problems.ts';
 import { type StackScope, withNamespace } from './scope.ts';
 import { parseSizeBytes } from './values.ts';
@@ -183,11 +183,12 @@ function bindOptions(item: Item | undefined): MountJson['BindOptions'] {
   const fields = item?.fields();
   const propagation = fields?.get('propagation')?.oneOf(PROPAGATIONS);
   const create = fields?.get('create_host_path')?.boolean() ?? false;
-  const alone = fields?.get('recursive')?.text() === 'disabled';
-  if (!propagation && !create && !alone) return undefined;
+  const recursion = recursionOf(fields?.get('recursive')?.text() ?? 'enabled') ?? {};
+  const isPlain = Object.keys(recursion).length === 0;
+  if (!propagation && !create && isPlain) return undefined;
   return {
     ...(propagation && { Propagation: propagation }),
-    ...(alone && { NonRecursive: true }),
+    ...recursion,
     ...(create && { CreateMountpoint: true }),
   };
 }

@@ -21,6 +21,20 @@ export const PROPAGATIONS: readonly string[] = [
   'rslave',
 ];
 
+/** What becomes of mounts below the source of a bind, in Compose's words and docker's; a plain `enabled` bind says nothing. */
+const RECURSIONS: Readonly<Record<string, NonNullable<MountJson['BindOptions']>>> = {
+  enabled: {},
+  disabled: { NonRecursive: true },
+  writable: { ReadOnlyNonRecursive: true },
+  readonly: { ReadOnlyForceRecursive: true },
+};
+export const RECURSION_WORDS: readonly string[] = Object.keys(RECURSIONS);
+
+/** null = no such word */
+export function recursionOf(word: string): NonNullable<MountJson['BindOptions']> | null {
+  return RECURSION_WORDS.includes(word) ? (RECURSIONS[word] ?? null) : null;
+}
+
 const TYPES = ['volume', 'bind', 'tmpfs'];
 
 function invalid(text: string, rule: string): never {
@@ -121,6 +135,12 @@ function setOption(draft: Draft, text: string, key: string, value: string): void
       }
       draft.BindOptions = { ...draft.BindOptions, Propagation: value };
       return;
+    case 'bind-recursive': {
+      const words = recursionOf(value);
+      if (words === null) invalid(text, `${key} is one of ${RECURSION_WORDS.join(', ')}`);
+      draft.BindOptions = { ...draft.BindOptions, ...words };
+      return;
+    }
     case 'bind-create-src':
       draft.BindOptions = { ...draft.BindOptions, CreateMountpoint: bool(text, key, value) };
       return;

@@ -200,6 +200,10 @@ export interface Mount {
     readonly propagation: string;
     readonly nonRecursive: boolean;
     readonly createMountpoint: boolean;
+    /** of a read-only one: what is mounted below its source stays as it is */
+    readonly readOnlyNonRecursive: boolean;
+    /** of a read-only one: refused where what is mounted below its source cannot be read-only, too */
+    readonly readOnlyForceRecursive: boolean;
   } | null;
   readonly volume: {
     readonly noCopy: boolean;
@@ -210,6 +214,14 @@ export interface Mount {
   } | null;
   readonly tmpfs: TmpfsOptions | null;
 }
+
+export const PLAIN_BIND: NonNullable<Mount['bind']> = {
+  propagation: '',
+  nonRecursive: false,
+  createMountpoint: false,
+  readOnlyNonRecursive: false,
+  readOnlyForceRecursive: false,
+};
 
 export interface TmpfsOptions {
   /** 0 = the kernel's choice, half of the memory */

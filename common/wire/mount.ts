@@ -31,6 +31,8 @@ export function mountToProto(mount: Mount): skep.Mount.$Properties {
       propagation: text(bind.propagation),
       nonRecursive: bind.nonRecursive,
       createMountpoint: bind.createMountpoint,
+      readOnlyNonRecursive: bind.readOnlyNonRecursive,
+      readOnlyForceRecursive: bind.readOnlyForceRecursive,
     })),
     volume: nullable(mount.volume, (volume) => ({
       noCopy: volume.noCopy,
@@ -58,6 +60,8 @@ export function mountFromProto(m: skep.Mount.$Properties): Mount {
         propagation: bind.propagation ?? '',
         nonRecursive: bind.nonRecursive ?? false,
         createMountpoint: bind.createMountpoint ?? false,
+        readOnlyNonRecursive: bind.readOnlyNonRecursive ?? false,
+        readOnlyForceRecursive: bind.readOnlyForceRecursive ?? false,
       }),
     ),
     volume: nullable(m.volume, (volume) =>

@@ -88,6 +88,26 @@ function checkMounts(mounts: readonly Mount[]): void {
   }
 }
 
+/** Docker's rules. */
+function checkReadOnlyTree({ readOnly, bind }: Mount, fail: (rule: string) => SkepError): void {
+  const fields = ['ReadOnlyNonRecursive', 'ReadOnlyForceRecursive'];
+  const [alone = false, forced = false] = [
+    bind?.readOnlyNonRecursive,
+    bind?.readOnlyForceRecursive,
+  ];
+  const said = fields.find((_, at) => [alone, forced][at]);
+  if (said === undefined) return;
+  const conflict = (words: string): SkepError => fail(`mount options conflict: ${words}`);
+  if (!readOnly) throw conflict(`!ReadOnly && BindOptions.${said}`);
+  if (alone && forced) throw conflict(fields.map((name) => `BindOptions.${name}`).join(' && '));
+  if (forced && !['', 'private', 'rprivate'].includes(bind?.propagation ?? '')) {
+    throw fail('BindOptions.ReadOnlyForceRecursive requires private propagation');
+  }
+  if (forced && bind?.nonRecursive) {
+    throw conflict('BindOptions.NonRecursive && BindOptions.ReadOnlyForceRecursive');
+  }
+}
+
 function checkMount(mount: Mount): void {
   const fail = (rule: string): SkepError =>
     invalid(`invalid mount config for type "${mount.type}": ${rule}`);
@@ -107,6 +127,7 @@ function checkMount(mount: Mount): void {
       if (!PROPAGATIONS.includes(mount.bind?.propagation ?? '')) {
         throw fail(`invalid propagation mode: ${mount.bind?.propagation}`);
       }
+      checkReadOnlyTree(mount, fail);
       return;
     case 'tmpfs':
       if (mount.source !== '') throw fail('field Source must not be specified');

@@ -134,6 +134,40 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(await docker('ps', '-aq')).toBe('');
     });
 
+    test('what is mounted below a read-only bind is read-only, too, unless it is not to be', async () => {
+      const tree = join(dir, 'tree');
+      const below = join(tree, 'below');
+      mkdirSync(below, { recursive: true });
+      expect(spawnSync('mount', ['-t', 'tmpfs', 'skep-test', below]).status).toBe(0);
+      const write = (...flags: string[]) =>
+        tryDocker(['run', '--rm', ...flags, 'box', 'touch', '/tree/below/new']);
+      const mount = (options: string) => `type=bind,source=${tree},target=/tree,ro${options}`;
+      try {
+        const denied = [
+          ['-v', `${tree}:/tree:ro`],
+          ['--mount', mount('')],
+          ['--mount', mount(',bind-propagation=rprivate,bind-recursive=readonly')],
+        ];
+        for (const flags of denied) {
+          const { code, stderr } = await write(...flags);
+          expect({ code, stderr }).toEqual({
+            code: 1,
+            stderr: 'touch: /tree/below/new: Read-only file system\n',
+          });
+        }
+        expect(readdirSync(below)).toEqual([]);
+        succeeded(await write('--mount', mount(',bind-recursive=writable')));
+        expect(readdirSync(below)).toEqual(['new']);
+        const alone = await tryDocker([
+          ...['run', '--rm', '--mount', mount(',bind-recursive=disabled')],
+          ...['box', 'ls', '/tree/below'],
+        ]);
+        expect(outcome(alone)).toEqual({ code: 0, out: '', err: '' });
+      } finally {
+        expect(spawnSync('umount', [below]).status).toBe(0);
+      }
+    });
+
     test('of what needs more memory than it may have ends with 137, and says why', async () => {
       const dd = ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=64M', 'count=1'];
       const limits = ['-m', '16m', '--memory-swap', '16m'];

@@ -94,6 +94,44 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: isolation', () => {
     }
   });
 
+  test('what is mounted below a read-only bind is as read-only as that, or as it was, as its options say', async () => {
+    const dir = join(box.dir, 'tree');
+    const below = join(dir, 'below');
+    mkdirSync(below, { recursive: true });
+    const place = spawnSync('mount', ['-t', 'tmpfs', 'skep-test', below]);
+    expect(place.status, String(place.stderr)).toBe(0);
+    const bind = (destination: string, options: string[], plainSource = false) => ({
+      ...{ destination, type: 'bind', source: dir, plainSource },
+      options: ['rbind', ...options],
+    });
+    try {
+      const places = ['tree', 'part', 'root', 'alone'];
+      const words = `for at in ${places.join(' ')}; do
+        for file in /$at/new /$at/below/$at; do touch $file 2>&1 && echo $file; done; done; true`;
+      const { lines } = await box.output('read-only-tree', words, (spec) => ({
+        ...spec,
+        mounts: [
+          ...spec.mounts,
+          bind('/tree', ['rprivate', 'rro']),
+          bind('/part', ['rprivate', 'rro'], true),
+          bind('/root', ['rprivate', 'ro']),
+          { ...bind('/alone', []), options: ['bind', 'ro'] },
+        ],
+      }));
+      const denied = (path: string) => `touch: ${path}: Read-only file system`;
+      expect(lines).toEqual([
+        ...['/tree/new', '/tree/below/tree', '/part/new', '/part/below/part', '/root/new'].map(
+          denied,
+        ),
+        '/root/below/root',
+        ...['/alone/new', '/alone/below/alone'].map(denied),
+      ]);
+      expect(readdirSync(below)).toEqual(['root']);
+    } finally {
+      await unmountTree(below);
+    }
+  });
+
   test('a link that is put in the way of a part of a volume leads nowhere', async () => {
     const dir = mkdtempSync('/var/tmp/skep-part-');
     try {

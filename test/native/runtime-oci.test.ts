@@ -1,6 +1,6 @@
 // The same containers made by our own shim, by crun and by runc: what they see, what is kept from them and
 // how they end is the same, told by the commands inside.
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { unmountTree } from '../../native/ffi/mount.ts';
 import { capabilitySet } from '../../worker/runtime/defaults.ts';
 import type { OciSpec } from '../../worker/runtime/oci.ts';
 import type { OciRuntime } from '../../worker/runtime/oci-config.ts';
@@ -35,7 +36,7 @@ const FACTS = `
   echo x 2>&1 > /proc/sys/kernel/hostname; [ -w /proc/sysrq-trigger ] && echo sysrq # which is not tried: a privileged one could
   mount -t tmpfs x /tmp 2>&1; unshare -U true 2>&1; unshare -m true 2>&1
   mknod /tmp/disk b 8 0 2>&1; cat /tmp/disk 2>&1; date -s @$(date +%s) 2>&1 > /dev/null
-  head -c 1 /dev/mine 2>&1 | wc -c; cat /own/part/file /read-only/part/file 2>&1; echo x 2>&1 > /read-only/new
+  head -c 1 /dev/mine 2>&1 | wc -c; cat /own/part/file /read-only/part/file 2>&1; echo x 2>&1 > /read-only/new; echo x 2>&1 > /read-only/below/new
   echo out; echo err >&2`;
 
 /** Mount points with the file system and what is forbidden in it; not the groups', which each arranges. */
@@ -79,7 +80,7 @@ function special(folder: string) {
       ...spec.mounts,
       { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['mode=1777', 'size=64k'] },
       { destination: '/own', type: 'bind', source: folder, options: ['rbind'], plainSource: true },
-      { destination: '/read-only', type: 'bind', source: folder, options: ['rbind', 'ro'] },
+      { destination: '/read-only', type: 'bind', source: folder, options: ['rbind', 'rro'] },
       {
         destination: '/a-file',
         type: 'bind',
@@ -146,11 +147,14 @@ describe.skipIf(!runtimeTestsCanRun)('containers that another OCI runtime makes'
     folder = join(box.dir, 'folder');
     mkdirSync(join(folder, 'part'), { recursive: true });
     writeFileSync(join(folder, 'part/file'), 'of the folder\n');
+    mkdirSync(join(folder, 'below'));
+    execFileSync('mount', ['-t', 'tmpfs', 'skep-test', join(folder, 'below')]);
     for (const applet of ['sed', 'od']) symlinkSync('busybox', join(box.lower, 'bin', applet));
     writeFileSync(join(box.lower, 'bin/not-executable'), '#!/bin/sh\n');
     chmodSync(join(box.lower, 'tmp'), 0o1777); // runc gives it to what is mounted there
   });
   afterAll(async () => {
+    await unmountTree(join(folder, 'below'));
     await box.close();
     expect(box.failures).toEqual([]);
     expect(box.cgroupDirs().filter((dir) => existsSync(dir))).toEqual([]);

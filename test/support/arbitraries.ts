@@ -85,6 +85,8 @@ const mount = record<Mount>({
       propagation: text,
       nonRecursive: flag,
       createMountpoint: flag,
+      readOnlyNonRecursive: flag,
+      readOnlyForceRecursive: flag,
     }),
   ),
   volume: orNull(

@@ -2,6 +2,7 @@
  * What a container of this node is made from, whoever asked for it: rootfs, name files, mounts, user,
  * all put into one bundle. Knows neither tasks nor people.
  */
+import { release } from 'node:os';
 import { settled } from '../../common/base/settled.ts';
 import { containerIdOf, isContainerId } from '../../common/model/container-id.ts';
 import { asId, type TaskId } from '../../common/model/ids.ts';
@@ -17,6 +18,7 @@ import type { Logging } from '../runtime/logging/log-senders.ts';
 import { logSettingsOf } from '../runtime/logging/log-settings.ts';
 import type { ContainerBundle } from '../runtime/native-runtime.ts';
 import type { OciMount, OciProcess } from '../runtime/oci.ts';
+import { isKernelFrom } from '../runtime/seccomp-choice.ts';
 import type { ResolvedUser } from '../runtime/user.ts';
 import { checkForbidden } from './forbidden.ts';
 import type { HostFacts } from './host-facts.ts';
@@ -28,6 +30,9 @@ import type { Images, Volumes } from './ports.ts';
 import { SIGTERM, signalNumber } from './signals.ts';
 import type { NameFiles, TaskFiles } from './task-files.ts';
 import { idMappingsOf, ownMounts } from './user-namespace.ts';
+
+/** `mount_setattr` came with it */
+const READ_ONLY_TREES_SINCE = '5.12';
 
 export interface MakerParts {
   readonly images: Pick<Images, 'acquireRootfs'>;
@@ -92,6 +97,7 @@ export async function makeBundle(
       lowerDirs,
       volumes: parts.volumes,
       isMapped,
+      makesTreesReadOnly: isKernelFrom(release(), READ_ONLY_TREES_SINCE),
     }),
     userOf(order, lowerDirs, parts.resolveUser),
     parts.hostFacts(order.spec, order.genericResources),

@@ -3,7 +3,7 @@ import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { describeError, SkepError } from '../../common/base/errors.ts';
 import { type MountEntry, parseMountinfo } from '../../common/base/mountinfo.ts';
-import type { Mount } from '../../common/model/service.ts';
+import { type Mount, PLAIN_BIND } from '../../common/model/service.ts';
 import { TMPFS_FLAGS } from '../../common/model/tmpfs-options.ts';
 import type { ImageConfig } from '../images/image-store.ts';
 import type { OciMount } from '../runtime/oci.ts';
@@ -19,6 +19,8 @@ export interface MountParts {
   readonly volumes: Pick<Volumes, 'acquire' | 'createAnonymous'>;
   /** it has a user namespace of its own: what is in volumes is its own there, binds stay the node's */
   readonly isMapped: boolean;
+  /** the kernel sets attributes of a whole tree of mounts: since 5.12 */
+  readonly makesTreesReadOnly: boolean;
 }
 
 /** Parents before children. Volumes that the image declares and nobody mounts are anonymous. */
@@ -35,7 +37,7 @@ export async function planMounts(parts: MountParts): Promise<OciMount[]> {
     if (targets.has(target)) continue;
     const populateFrom = { lowerDirs: parts.lowerDirs, path: target };
     const { path } = await parts.volumes.createAnonymous(containerId, populateFrom);
-    out.push(ofVolume(parts, bindMount(path, target, false, 'rprivate')));
+    out.push(ofVolume(parts, bindMount(parts, { target, readOnly: false }, path)));
   }
   return out.sort((a, b) => depth(a.destination) - depth(b.destination));
 }
@@ -45,13 +47,8 @@ async function ociMountOf(parts: MountParts, mount: Mount): Promise<OciMount> {
     case 'bind':
       await requireSource(mount);
       await requirePropagation(mount);
-      return bindMount(
-        mount.source,
-        mount.target,
-        mount.readOnly,
-        mount.bind?.propagation || 'rprivate',
-        mount.bind?.nonRecursive ?? false,
-      );
+      requireReadOnlyTrees(mount, parts.makesTreesReadOnly);
+      return bindMount(parts, mount, mount.source, mount.bind ?? PLAIN_BIND);
     case 'volume':
       return volumeMount(parts, mount);
     case 'tmpfs':
@@ -130,21 +127,33 @@ async function volumeMount(parts: MountParts, mount: Mount): Promise<OciMount> {
         });
   const subpath = mount.volume?.subpath ?? '';
   if (subpath === '') {
-    return ofVolume(parts, bindMount(path, mount.target, mount.readOnly, 'rprivate'));
+    return ofVolume(parts, bindMount(parts, mount, path));
   }
-  const part = bindMount(partOfVolume(path, subpath), mount.target, mount.readOnly, 'rprivate');
+  const part = bindMount(parts, mount, partOfVolume(path, subpath));
   return ofVolume(parts, { ...part, plainSource: true });
 }
 
+/** What is mounted below the source comes along, and is read-only where the bind is, as in Docker. */
 function bindMount(
+  { makesTreesReadOnly }: Pick<MountParts, 'makesTreesReadOnly'>,
+  { target: destination, readOnly }: Pick<Mount, 'target' | 'readOnly'>,
   source: string,
-  destination: string,
-  readOnly: boolean,
-  propagation: string,
-  nonRecursive = false,
+  bind: NonNullable<Mount['bind']> = PLAIN_BIND,
 ): OciMount {
-  const options = [nonRecursive ? 'bind' : 'rbind', propagation, ...(readOnly ? ['ro'] : [])];
+  const { nonRecursive, readOnlyNonRecursive } = bind;
+  const isAlone = nonRecursive || readOnlyNonRecursive || !makesTreesReadOnly;
+  const options = [
+    nonRecursive ? 'bind' : 'rbind',
+    bind.propagation || 'rprivate',
+    ...(readOnly ? [isAlone ? 'ro' : 'rro'] : []),
+  ];
   return { destination, type: 'bind', source, options };
+}
+
+function requireReadOnlyTrees({ target, bind }: Mount, are: boolean): void {
+  if (are || !bind?.readOnlyForceRecursive) return;
+  const words = `mount ${target}: the kernel of this node makes no trees of mounts read-only`;
+  throw new SkepError('failed-precondition', words);
 }
 
 function tmpfsMount(mount: Mount): OciMount {

@@ -77,7 +77,8 @@ function isExcluded(
   );
 }
 
-function isKernelFrom(release: string, least: string): boolean {
+/** @param release as `uname -r` says it, @param least as `5.12` */
+export function isKernelFrom(release: string, least: string): boolean {
   const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
   const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number);
   return major > leastMajor || (major === leastMajor && minor >= leastMinor);

@@ -2,6 +2,7 @@
 import { describeError } from '../../../common/base/errors.ts';
 import { endpointOptionsOf, LINK_OPTION } from '../../../common/model/endpoint-options.ts';
 import { LOG_DRIVERS } from '../../../common/model/log-driver.ts';
+import { RECURSION_WORDS } from '../mounts.ts';
 import { parseSecurityOption } from '../security-options.ts';
 import { textOf, type Value } from '../tree.ts';
 import { DEPLOY, DEVICE_REQUEST_KEYS, HOOK } from './deploy-keys.ts';
@@ -96,16 +97,7 @@ const VOLUME_KEYS: KeyTable = {
     map({
       propagation: honoured(`${MOUNT}.BindOptions.Propagation`, TEXT),
       create_host_path: honoured(`${MOUNT}.BindOptions.CreateMountpoint`, FLAG),
-      recursive: {
-        ...honoured(
-          `${MOUNT}.BindOptions.NonRecursive`,
-          words('enabled', 'disabled', 'writable', 'readonly'),
-        ),
-        judge: (value) =>
-          isOneOf(value, ['writable', 'readonly'])
-            ? { kind: 'refused', why: 'only enabled and disabled can be chosen yet' }
-            : null,
-      },
+      recursive: honoured(`${MOUNT}.BindOptions.NonRecursive`, words(...RECURSION_WORDS)),
       selinux: ignored('SELinux labels are not set', words('z', 'Z')),
     }),
   ),

@@ -11,6 +11,8 @@ export interface MountJson {
     readonly Propagation?: string;
     readonly NonRecursive?: boolean;
     readonly CreateMountpoint?: boolean;
+    readonly ReadOnlyNonRecursive?: boolean;
+    readonly ReadOnlyForceRecursive?: boolean;
   };
   readonly VolumeOptions?: {
     readonly NoCopy?: boolean;

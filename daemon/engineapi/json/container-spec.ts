@@ -135,8 +135,6 @@ export function mountFromJson(json: JsonReader): Mount {
   json.refuse('ClusterOptions', 'cluster volumes are not done yet');
   json.refuse('ImageOptions', 'image mounts are not done yet');
   const bind = json.object('BindOptions');
-  bind.refuse('ReadOnlyNonRecursive', 'recursive read-only mounts cannot be chosen yet');
-  bind.refuse('ReadOnlyForceRecursive', 'recursive read-only mounts cannot be chosen yet');
   const volume = json.object('VolumeOptions');
   const tmpfs = json.object('TmpfsOptions');
   const driver = volume.object('DriverConfig');
@@ -150,6 +148,8 @@ export function mountFromJson(json: JsonReader): Mount {
           propagation: bind.string('Propagation'),
           nonRecursive: bind.boolean('NonRecursive'),
           createMountpoint: bind.boolean('CreateMountpoint'),
+          readOnlyNonRecursive: bind.boolean('ReadOnlyNonRecursive'),
+          readOnlyForceRecursive: bind.boolean('ReadOnlyForceRecursive'),
         }
       : null,
     volume: json.has('VolumeOptions')
@@ -183,6 +183,8 @@ function mountToJson(mount: Mount): object {
         ...some('Propagation', bind.propagation),
         ...some('NonRecursive', bind.nonRecursive),
         ...some('CreateMountpoint', bind.createMountpoint),
+        ...some('ReadOnlyNonRecursive', bind.readOnlyNonRecursive),
+        ...some('ReadOnlyForceRecursive', bind.readOnlyForceRecursive),
       },
     }),
     ...(volume && {

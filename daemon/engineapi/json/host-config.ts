@@ -3,7 +3,12 @@
  * name; what has no effect here (`ContainerIDFile`, ...) is left alone.
  */
 import { SkepError } from '../../../common/base/errors.ts';
-import type { Mount, Privileges, ResourceRequirements } from '../../../common/model/service.ts';
+import {
+  type Mount,
+  PLAIN_BIND,
+  type Privileges,
+  type ResourceRequirements,
+} from '../../../common/model/service.ts';
 import { parseTmpfsText } from '../../../common/model/tmpfs-options.ts';
 import { NO_RESTART, type RestartRule } from '../../../worker/containers/definition.ts';
 import { mountFromJson } from './container-spec.ts';
@@ -257,7 +262,7 @@ function bindMount(text: string): Mount {
   }
   const readOnly = words.includes('ro');
   if (source.startsWith('/')) {
-    const bind = { propagation, nonRecursive: false, createMountpoint: true };
+    const bind = { ...PLAIN_BIND, propagation, createMountpoint: true };
     return { ...NO_OPTIONS, type: 'bind', source, target, readOnly, bind };
   }
   const volume = {

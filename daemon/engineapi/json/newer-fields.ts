@@ -9,6 +9,7 @@ export type NewerFields = Readonly<Record<number, readonly string[]>>;
 
 const TASK = 'TaskTemplate';
 const CONTAINER = `${TASK}.ContainerSpec`;
+const READ_ONLY_TREES = ['ReadOnlyNonRecursive', 'ReadOnlyForceRecursive'];
 const PRIVILEGES = `${CONTAINER}.Privileges`;
 
 /** Source: `adjustForAPIVersion` of moby and the history of versions in its documents. */
@@ -20,13 +21,17 @@ export const NEWER_SERVICE_FIELDS: NewerFields = {
   44: [
     ...['Seccomp', 'AppArmor', 'NoNewPrivileges'].map((name) => `${PRIVILEGES}.${name}`),
     `${CONTAINER}.Healthcheck.StartInterval`,
+    ...READ_ONLY_TREES.map((name) => `${CONTAINER}.Mounts[].BindOptions.${name}`),
   ],
   46: [`${CONTAINER}.OomScoreAdj`, `${CONTAINER}.Mounts[].TmpfsOptions.Options`],
 };
 
 export const NEWER_CONTAINER_FIELDS: NewerFields = {
   42: ['HostConfig.Mounts[].BindOptions.CreateMountpoint'],
-  44: ['Healthcheck.StartInterval'],
+  44: [
+    'Healthcheck.StartInterval',
+    ...READ_ONLY_TREES.map((name) => `HostConfig.Mounts[].BindOptions.${name}`),
+  ],
   46: ['HostConfig.Mounts[].TmpfsOptions.Options'],
 };
 

@@ -6,7 +6,12 @@ import type {
   ServiceSpec,
   TaskSpec,
 } from '../../../common/model/service.ts';
-import { ANYWHERE, DEFAULT_UPDATE_CONFIG, NO_RESOURCES } from '../../../common/model/service.ts';
+import {
+  ANYWHERE,
+  DEFAULT_UPDATE_CONFIG,
+  NO_RESOURCES,
+  PLAIN_BIND,
+} from '../../../common/model/service.ts';
 import type { DesiredState, TaskState } from '../../../common/model/task-state.ts';
 import type { ServiceStatus } from '../../../manager/controlapi/service-status.ts';
 import {
@@ -36,6 +41,8 @@ const withContainer = (container: Partial<ContainerSpec>) =>
   withTask({ container: aContainerSpec(container) });
 const withPorts = (...ports: Parameters<typeof aPort>[0][]) =>
   aServiceSpec({ endpoint: { mode: 'vip', ports: ports.map(aPort) } });
+const bindMount = (readOnly: boolean, options: Partial<typeof PLAIN_BIND>) =>
+  mount({ type: 'bind', source: '/a', readOnly, bind: { ...PLAIN_BIND, ...options } });
 const mount = (overrides: object) => ({
   type: 'volume' as const,
   source: 'data',
@@ -160,6 +167,32 @@ const INVALID: [string, ServiceSpec, string][] = [
       mounts: [mount({ target: '/1' }), mount({ target: '/{{.Task.Slot}}' })],
     }),
     'duplicate mount point',
+  ],
+  [
+    'a tree of mounts that is read-only where nothing is',
+    withContainer({ mounts: [bindMount(false, { readOnlyNonRecursive: true })] }),
+    'mount options conflict: !ReadOnly && BindOptions.ReadOnlyNonRecursive',
+  ],
+  [
+    'a tree of mounts that is both read-only and not',
+    withContainer({
+      mounts: [bindMount(true, { readOnlyNonRecursive: true, readOnlyForceRecursive: true })],
+    }),
+    'BindOptions.ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive',
+  ],
+  [
+    'a tree of mounts that is to be read-only and is not taken along',
+    withContainer({
+      mounts: [bindMount(true, { nonRecursive: true, readOnlyForceRecursive: true })],
+    }),
+    'BindOptions.NonRecursive && BindOptions.ReadOnlyForceRecursive',
+  ],
+  [
+    'a tree of mounts to which the host could add what is not read-only',
+    withContainer({
+      mounts: [bindMount(true, { propagation: 'rslave', readOnlyForceRecursive: true })],
+    }),
+    'ReadOnlyForceRecursive requires private propagation',
   ],
   ['a mount over everything', withContainer({ mounts: [mount({ target: '/' })] }), "can't be '/'"],
   [

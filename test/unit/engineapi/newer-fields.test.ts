@@ -53,6 +53,10 @@ test('what came later is not, in whatever case it is written', () => {
   expect(SERVICE).toEqual(before);
 });
 
+const READ_ONLY_TREE = {
+  ...{ CreateMountpoint: true, ReadOnlyNonRecursive: true, ReadOnlyForceRecursive: true },
+};
+
 test.each([
   [41, { Healthcheck: {}, HostConfig: { Mounts: [{ BindOptions: {} }] } }],
   [43, { Healthcheck: {}, HostConfig: { Mounts: [{ BindOptions: { CreateMountpoint: true } }] } }],
@@ -60,13 +64,13 @@ test.each([
     44,
     {
       Healthcheck: { StartInterval: 1 },
-      HostConfig: { Mounts: [{ BindOptions: { CreateMountpoint: true } }] },
+      HostConfig: { Mounts: [{ BindOptions: READ_ONLY_TREE }] },
     },
   ],
 ])('a container of API 1.%i has what there was then', (minor, expected) => {
   const body = {
     Healthcheck: { StartInterval: 1 },
-    HostConfig: { Mounts: [{ BindOptions: { CreateMountpoint: true } }] },
+    HostConfig: { Mounts: [{ BindOptions: READ_ONLY_TREE }] },
   };
   expect(withoutNewer(body, minor, NEWER_CONTAINER_FIELDS)).toEqual(expected);
 });

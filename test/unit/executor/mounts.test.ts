@@ -2,7 +2,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseMountinfo } from '../../../common/base/mountinfo.ts';
-import type { Mount } from '../../../common/model/service.ts';
+import { type Mount, PLAIN_BIND } from '../../../common/model/service.ts';
 import { planMounts, propagationProblem } from '../../../worker/executor/mounts.ts';
 import { anImageConfig, FakeVolumes } from '../../support/fake-container-host.ts';
 import { temporaryFolders } from '../../support/temporary-folder.ts';
@@ -24,7 +24,12 @@ function aMount(overrides: Partial<Mount> = {}): Mount {
 
 const VOLUME = { noCopy: false, labels: {}, driver: '', driverOptions: {}, subpath: '' };
 
-async function planned(mounts: Mount[], imageVolumes: string[] = [], isMapped = false) {
+async function planned(
+  mounts: Mount[],
+  imageVolumes: string[] = [],
+  isMapped = false,
+  makesTreesReadOnly = true,
+) {
   const volumes = new FakeVolumes();
   const image = anImageConfig({ volumes: imageVolumes });
   const plan = await planMounts({
@@ -34,6 +39,7 @@ async function planned(mounts: Mount[], imageVolumes: string[] = [], isMapped = 
     lowerDirs: ['/layers/1'],
     volumes,
     isMapped,
+    makesTreesReadOnly,
   });
   return { plan, volumes };
 }
@@ -101,21 +107,39 @@ describe('mounts of a task', () => {
 
   test.each<[string, Partial<Mount>, string[]]>([
     ['plain', {}, ['rbind', 'rprivate']],
-    ['read-only', { readOnly: true }, ['rbind', 'rprivate', 'ro']],
+    ['read-only', { readOnly: true }, ['rbind', 'rprivate', 'rro']],
+    ['with propagation', { bind: { ...PLAIN_BIND, propagation: 'private' } }, ['rbind', 'private']],
+    ['not recursive', { bind: { ...PLAIN_BIND, nonRecursive: true } }, ['bind', 'rprivate']],
     [
-      'with propagation',
-      { bind: { propagation: 'private', nonRecursive: false, createMountpoint: false } },
-      ['rbind', 'private'],
+      'read-only and not recursive',
+      { readOnly: true, bind: { ...PLAIN_BIND, nonRecursive: true } },
+      ['bind', 'rprivate', 'ro'],
     ],
     [
-      'not recursive',
-      { bind: { propagation: '', nonRecursive: true, createMountpoint: false } },
-      ['bind', 'rprivate'],
+      'read-only, and nothing below it',
+      { readOnly: true, bind: { ...PLAIN_BIND, readOnlyNonRecursive: true } },
+      ['rbind', 'rprivate', 'ro'],
+    ],
+    [
+      'read-only with all below it',
+      { readOnly: true, bind: { ...PLAIN_BIND, readOnlyForceRecursive: true } },
+      ['rbind', 'rprivate', 'rro'],
     ],
   ])('a bind, %s', async (_what, overrides, options) => {
     const source = await folder();
     const { plan } = await planned([aMount({ type: 'bind', source, ...overrides })]);
     expect(plan).toEqual([{ destination: '/data', type: 'bind', source, options }]);
+  });
+
+  test('a kernel that cannot make trees of mounts read-only makes their roots so, unless all must be', async () => {
+    const source = await folder();
+    const mount = aMount({ type: 'bind', source, readOnly: true });
+    const { plan } = await planned([mount], [], false, false);
+    expect(plan[0]?.options).toEqual(['rbind', 'rprivate', 'ro']);
+    const forced = { ...mount, bind: { ...PLAIN_BIND, readOnlyForceRecursive: true } };
+    await expect(planned([forced], [], false, false)).rejects.toThrow(
+      'mount /data: the kernel of this node makes no trees of mounts read-only',
+    );
   });
 
   const MOUNTS = parseMountinfo(`21 1 8:1 / / rw - ext4 /dev/sda1 rw
@@ -148,7 +172,7 @@ describe('mounts of a task', () => {
       const file = join(await folder(), 'file');
       await writeFile(file, '');
       const source = join(file, 'below'); // ENOTDIR, for root as well
-      const bind = { propagation: '', nonRecursive: false, createMountpoint: made };
+      const bind = { ...PLAIN_BIND, createMountpoint: made };
       await expect(planned([aMount({ type: 'bind', source, bind })])).rejects.toMatchObject({
         code: 'failed-precondition',
         message: expect.stringContaining(`bind source path ${source} cannot be read: ENOTDIR`),
@@ -158,7 +182,7 @@ describe('mounts of a task', () => {
 
   test('or is made when asked for', async () => {
     const source = join(await folder(), 'a', 'b');
-    const bind = { propagation: '', nonRecursive: false, createMountpoint: true };
+    const bind = { ...PLAIN_BIND, createMountpoint: true };
     await planned([aMount({ type: 'bind', source, bind })]);
     expect((await stat(source)).isDirectory()).toBe(true);
   });

@@ -209,6 +209,22 @@ volumes:
         ],
       },
     ],
+    ...[
+      ['enabled', undefined],
+      ['disabled', { NonRecursive: true }],
+      ['writable', { ReadOnlyNonRecursive: true }],
+      ['readonly', { ReadOnlyForceRecursive: true }],
+    ].map(([word, options]): [string, object] => [
+      `volumes: [{type: bind, source: /a, target: /a, read_only: true, bind: {recursive: ${word}}}]`,
+      {
+        Mounts: [
+          {
+            ...{ Type: 'bind', Source: '/a', Target: '/a', ReadOnly: true },
+            ...(options && { BindOptions: options }),
+          },
+        ],
+      },
+    ]),
     ['volumes: [/anonymous]', { Mounts: [{ Type: 'volume', Target: '/anonymous' }] }],
     [
       'volumes: [{type: volume, target: /a, read_only: true, volume: {nocopy: true, labels: {a: b}}}]',

@@ -136,6 +136,20 @@ describe('values', () => {
       'type=volume,"volume-label=a=b,c",target=/d',
       { Type: 'volume', Target: '/d', VolumeOptions: { Labels: { a: 'b,c' } } },
     ],
+    [
+      'type=bind,source=/a,target=/b,ro,bind-recursive=writable',
+      {
+        ...{ Type: 'bind', Source: '/a', Target: '/b', ReadOnly: true },
+        BindOptions: { ReadOnlyNonRecursive: true },
+      },
+    ],
+    [
+      'type=bind,source=/a,target=/b,ro,bind-recursive=readonly',
+      {
+        ...{ Type: 'bind', Source: '/a', Target: '/b', ReadOnly: true },
+        BindOptions: { ReadOnlyForceRecursive: true },
+      },
+    ],
   ])('mount %s', (text, mount) => expect(parseMountFlag(text)).toEqual(mount));
 
   const ofRun = { Type: 'tmpfs', Target: '/run' };
@@ -161,6 +175,7 @@ describe('values', () => {
     ['type=bind,source=a,target=/b', /absolute source/],
     ['type=npipe,target=/b', /type npipe is not supported/],
     ['target=/b,bind-propagation=shared', /does not fit a mount of type volume/],
+    ['type=bind,source=/a,target=/b,bind-recursive=no', /bind-recursive is one of enabled,/],
     ['target=/b,colour=red', /unknown field colour/],
     ['target=', /is empty/],
     ['a,"b', /not closed/],
