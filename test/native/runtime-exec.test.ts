@@ -186,6 +186,18 @@ describe.skipIf(!runtimeTestsCanRun)('native runtime: exec', () => {
     });
   });
 
+  test.each([
+    ['/none', 'exec: chdir to cwd ("/none"): no such file or directory'],
+    ['/etc/passwd', 'exec: chdir to cwd ("/etc/passwd"): not a directory'],
+  ])('says that it cannot run in %s', async (cwd, message) => {
+    const spec = { ...execSpec(['true']), cwd };
+    await expect(box.runtime.exec('main', spec)).rejects.toMatchObject({
+      code: 'invalid-argument',
+      exitCode: 127,
+      message,
+    });
+  });
+
   test('is refused when the container does not run', async () => {
     await box.create('idle', ['true']);
     await expect(box.runtime.exec('idle', execSpec(['true']))).rejects.toMatchObject({

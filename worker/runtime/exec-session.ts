@@ -10,7 +10,7 @@ import { NativeError } from '../../native/ffi/library.ts';
 import { FRAME, type Frame } from '../../native/ffi/shim-protocol.ts';
 import { ShimConnection } from './shim-connection.ts';
 import { stdinWriter } from './stdin-writer.ts';
-import { errorDetail, failureExitCode, failureWords } from './task-files.ts';
+import { errorDetail, failureExitCode, failureWords, isWithoutDirectory } from './task-files.ts';
 
 /** Of a size that could not be set. */
 const NO_RESIZE: Readonly<Record<string, string>> = {
@@ -30,12 +30,13 @@ export class CommandError extends SkepError {
 
   /** @param action what was attempted. @param further what is known of the reason; '' = nothing */
   constructor(action: string, failure: NativeError, further = '') {
-    const isCommand = failure.syscall === 'execve';
-    const words = failureWords(failure.errno, failure.syscall, errorDetail(failure));
+    const { errno, syscall } = failure;
+    const isCommand = syscall === 'execve' || isWithoutDirectory(errno, syscall);
+    const words = failureWords(errno, syscall, errorDetail(failure));
     const all = [action, words, further].filter((part) => part !== '').join(': ');
     super(isCommand ? 'invalid-argument' : codeOf(failure), all, { cause: failure });
-    this.exitCode = failureExitCode(failure.errno, failure.syscall);
-    this.errno = failure.errno;
+    this.exitCode = failureExitCode(errno, syscall);
+    this.errno = errno;
     this.#action = action;
     this.#failure = failure;
   }

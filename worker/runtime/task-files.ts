@@ -164,8 +164,16 @@ export function errorDetail(err: NativeError): string {
   return err.message.slice(err.syscall.length + 1, err.message.length - err.errno.length - 2);
 }
 
+const DIRECTORY_WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'not a directory',
+};
+
 /** What a person reads when a step of the shim failed; the wording of runc for commands. */
 export function failureWords(errno: string, syscall: string, detail: string): string {
+  if (isWithoutDirectory(errno, syscall)) {
+    return `chdir to cwd ("${detail}"): ${DIRECTORY_WORDS[errno]}`;
+  }
   if (syscall !== 'execve') return `${syscall} ${detail}: ${errno}`;
   const command = `exec: "${detail}"`;
   if (errno === 'ENOENT') {
@@ -178,7 +186,13 @@ export function failureWords(errno: string, syscall: string, detail: string): st
   return `${command}: ${errno}`;
 }
 
-/** The exit code that a shell would give for such a failure. */
+/** The exit code that a shell would give for such a failure, and Docker for want of a directory to run in. */
 export function failureExitCode(errno: string, syscall: string): number {
-  return syscall === 'execve' && errno === 'ENOENT' ? 127 : 126;
+  const isMissing = syscall === 'execve' ? errno === 'ENOENT' : isWithoutDirectory(errno, syscall);
+  return isMissing ? 127 : 126;
+}
+
+/** What a command was to run in is not there, or no directory. */
+export function isWithoutDirectory(errno: string, syscall: string): boolean {
+  return syscall === 'chdir' && DIRECTORY_WORDS[errno] !== undefined;
 }

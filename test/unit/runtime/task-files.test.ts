@@ -8,6 +8,9 @@ describe('failures of the shim in words', () => {
     ['EACCES', 'execve', '/etc', 'exec: "/etc": permission denied', 126],
     ['ENOEXEC', 'execve', '/x', 'exec: "/x": exec format error', 126],
     ['ELOOP', 'execve', '/x', 'exec: "/x": ELOOP', 126],
+    ['ENOENT', 'chdir', '/no', 'chdir to cwd ("/no"): no such file or directory', 127],
+    ['ENOTDIR', 'chdir', '/x', 'chdir to cwd ("/x"): not a directory', 127],
+    ['EXDEV', 'chdir', '/x: outside', 'chdir /x: outside: EXDEV', 126],
     ['EBUSY', 'mount', 'a on /b', 'mount a on /b: EBUSY', 126],
   ])('%s of %s %s', (errno, syscall, detail, words, exitCode) => {
     expect(failureWords(errno, syscall, detail)).toBe(words);
