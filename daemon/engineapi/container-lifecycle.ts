@@ -29,6 +29,7 @@ import { parseLink } from './json/links.ts';
 import { NEWER_CONTAINER_FIELDS, withoutNewer } from './json/newer-fields.ts';
 import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
+import { requirePlatform } from './platform-choice.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
@@ -120,7 +121,9 @@ export function addContainerLifecycleRoutes(
 
   routes.add('POST', '/containers/create', async (context) => {
     const body = withoutNewer(await context.json(), context.apiMinor, NEWER_CONTAINER_FIELDS);
-    const image = images.get(new JsonReader(body).string('Image'));
+    const reference = new JsonReader(body).string('Image');
+    const image = images.get(reference);
+    if (image) requirePlatform(image, reference, context.text('platform') ?? '');
     const shared = await mountsOfSharers(containers, body);
     const definition = definitionFromJson(body, {
       exposedByImage: image?.config.exposedPorts ?? [],

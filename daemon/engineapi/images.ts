@@ -10,6 +10,7 @@ import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
+import { requireOwnPlatform } from './platform-choice.ts';
 import { PRUNE_FILTERS, pruneTest, untilMs } from './prune-filters.ts';
 import type { Routes } from './server.ts';
 
@@ -59,7 +60,7 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
   });
 
   routes.add('POST', '/images/create', async (context) => {
-    requireOwnPlatform(images, context.text('platform') ?? '');
+    requireOwnPlatform(images.platform, context.text('platform') ?? '');
     const from = context.text('fromImage');
     if (!from) {
       await importImage(context, images);
@@ -246,15 +247,6 @@ async function saveImages(
     context.signal.throwIfAborted(); // a client that has enough of it is no failure of ours
     throw err;
   }
-}
-
-/** @param text `os[/architecture[/variant]]`; empty = not given */
-function requireOwnPlatform(images: ImageStore, text: string): void {
-  const own = images.platform;
-  const [os, architecture = own.architecture] = text.split('/');
-  if (text === '' || (os === own.os && architecture === own.architecture)) return;
-  const takes = `${own.os}/${own.architecture}`;
-  throw new SkepError('unimplemented', `platform ${text}: images here are for ${takes}`);
 }
 
 function requireImage(images: ImageStore, name: string): ImageRecord {
