@@ -103,6 +103,30 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
         'bind source path does not exist: /no/such',
       ],
       ['an unknown capability', ['--cap-add', 'FLY', 'box', 'true'], 125, "'CAP_FLY'"],
+      [
+        'CPUs that are not there',
+        ['--cpuset-cpus', '0-4000', 'box', 'true'],
+        125,
+        'Requested CPUs are not available - requested 0-4000, available: 0',
+      ],
+      [
+        'an image for another platform',
+        ['--platform', 'linux/s390x', '--pull', 'never', 'box', 'true'],
+        125,
+        'image with reference box was found but does not match the specified platform: wanted linux/s390x',
+      ],
+      [
+        'a platform of which images are pulled elsewhere',
+        ['--platform', 'linux/s390x', 'box', 'true'],
+        125,
+        'platform linux/s390x: images here are for linux/',
+      ],
+      [
+        'a file to work in',
+        ['-w', '/bin/busybox', 'box', 'true'],
+        125,
+        'chdir to cwd ("/bin/busybox"): not a directory',
+      ],
       // The command line takes 127 from the words `no such file or directory`.
       ['a device that is not there', ['--device', '/dev/none', 'box', 'true'], 127, '/dev/none'],
     ])('with %s ends with Docker’s code, and leaves nothing', async (_what, args, code, words) => {

@@ -14,6 +14,7 @@ import {
 } from '../../common/model/service.ts';
 import type { OciDevice } from '../runtime/oci.ts';
 import { type CdiDeviceNode, type CdiEdits, joinEdits, NO_EDITS } from './cdi.ts';
+import { checkCpuSets } from './cpu-sets.ts';
 import { deviceInventory, type InventoryPlaces } from './device-inventory.ts';
 import { devicesOfResources, namesDevice, selectDevices } from './device-requests.ts';
 import { cleanPath } from './mounts.ts';
@@ -61,6 +62,7 @@ export async function hostFacts(
 ): Promise<HostFacts> {
   const { container, resources } = spec;
   const isolation = container.isolation ?? DEFAULT_ISOLATION;
+  await checkCpuSets(resources.kernel);
   const devices = await Promise.all(isolation.devices.map(mappedDevices));
   const edits = await requestedEdits(isolation, genericResources, places);
   const requested = await Promise.all(edits.deviceNodes.map(mappedNode));
