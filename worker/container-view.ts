@@ -305,16 +305,20 @@ export class ContainerView {
   }
 
   /** What it uses now; null when it does not run. */
-  usage({ runtimeId }: ContainerInfo): Usage {
+  usage(info: ContainerInfo): Usage {
+    return { stats: this.stats(info), systemCpuNanos: systemCpuNanos() };
+  }
+
+  /** null when it does not run */
+  stats({ runtimeId }: Pick<ContainerInfo, 'runtimeId'>): ContainerStats | null {
     const { runtime } = this.#options;
-    const runs = runtime.get(runtimeId)?.status === 'running';
-    let stats: ContainerStats | null = null;
+    if (runtime.get(runtimeId)?.status !== 'running') return null;
     try {
-      if (runs) stats = runtime.stats(runtimeId);
+      return runtime.stats(runtimeId);
     } catch (err) {
       if (!hasCode(err, 'not-found')) throw err; // it ended while we looked
+      return null;
     }
-    return { stats, systemCpuNanos: systemCpuNanos() };
   }
 
   /** Of all that runs in it. */

@@ -1,6 +1,8 @@
 // Clients that others wrote, unmodified, on a manager's socket: docker-py, docker-compose, dockerode, Prometheus, curl.
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -260,10 +262,20 @@ volumes:
     });
   });
 
-  test('Prometheus finds nodes, services and tasks of the cluster', async () => {
+  test('Prometheus finds nodes, services and tasks of the cluster, and reads what tasks use', async () => {
     await shared.current.skep([
       ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'scraped'],
-      ...['--label', 'team=a', '--publish', '18081:80', 'box', 'sleep', '1000'],
+      ...[
+        '--limit-memory',
+        '64M',
+        '--label',
+        'team=a',
+        '--publish',
+        '18081:80',
+        'box',
+        'sleep',
+        '1000',
+      ],
     ]);
     await shared.current.running('scraped', 1);
     const folder = join(dir, 'prometheus');
@@ -273,7 +285,26 @@ volumes:
       const sd = { host: `unix://${socketPath()}`, role, refresh_interval: '1s' };
       return { job_name: role, dockerswarm_sd_configs: [sd], scrape_interval: '1h' };
     });
-    writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify({ scrape_configs: jobs }));
+    // It reads no socket of a file.
+    const nodes = shared.current.hosts.map(({ socket }) =>
+      createServer((client) => {
+        const daemon = connect(socket);
+        client.on('error', () => daemon.destroy()).pipe(daemon);
+        daemon.on('error', () => client.destroy()).pipe(client);
+      }),
+    );
+    const addresses = await Promise.all(
+      nodes.map(async (server) => {
+        await once(server.listen(0, '127.0.0.1'), 'listening');
+        return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      }),
+    );
+    const containers = {
+      ...{ job_name: 'containers', metrics_path: '/skep/metrics', scrape_interval: '1s' },
+      static_configs: [{ targets: addresses }],
+    };
+    const scrapes = { scrape_configs: [...jobs, containers] };
+    writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(scrapes));
     const port = 20_000 + (process.pid % 10_000);
     const child = spawn(
       program,
@@ -293,7 +324,7 @@ volumes:
             readonly discoveredLabels: Readonly<Record<string, string>>;
           }[];
           const jobsSeen = new Set(targets.map(({ discoveredLabels }) => discoveredLabels['job']));
-          expect([...jobsSeen].sort()).toEqual(['nodes', 'services', 'tasks']);
+          expect([...jobsSeen].sort()).toEqual(['containers', 'nodes', 'services', 'tasks']);
           return targets.map(({ discoveredLabels }) => discoveredLabels);
         },
         { withinMs: 60_000, everyMs: 500 },
@@ -315,7 +346,26 @@ volumes:
         __meta_dockerswarm_task_state: 'running',
         __meta_dockerswarm_service_name: 'scraped',
       });
+      const own = '{container_label_com_docker_swarm_service_name="scraped"}';
+      const uses = [
+        ...['container_cpu_usage_seconds_total', 'container_memory_usage_bytes'],
+        ...['container_spec_memory_limit_bytes', 'container_threads'],
+      ];
+      await eventually(
+        'what its task uses is read',
+        async () => {
+          for (const name of uses) {
+            const query = encodeURIComponent(`sum(${name}${own})`);
+            const { body } = await http('127.0.0.1', port, `/api/v1/query?query=${query}`);
+            const [found] = JSON.parse(body).data.result as { value: [number, string] }[];
+            expect(Number(found?.value[1]), name).toBeGreaterThan(0);
+          }
+        },
+        { withinMs: 20_000, everyMs: 500 },
+      );
     } finally {
+      for (const server of nodes) server.close();
+
       child.kill('SIGKILL');
       await new Promise((resolve) => child.once('close', resolve));
       await shared.current.skep(['service', 'rm', '-d', 'scraped']);

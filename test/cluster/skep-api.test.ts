@@ -162,6 +162,22 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     expect(text).toContain('skep_network_drifts_left{networks="cluster"} 0\n');
   });
 
+  test('metrics of the node that runs a task tell what it uses', async () => {
+    const [task] = await shared.current.running('runs', 1);
+    const { text } = await call('GET', '/skep/metrics', undefined, task!.node);
+    const label = 'container_label_com_docker_swarm_service_name="runs"';
+    const told = (name: string): number => {
+      const line = text.split('\n').find((it) => it.startsWith(`${name}{`) && it.includes(label));
+      return Number(line?.slice(line.lastIndexOf(' ') + 1));
+    };
+    expect(told('container_cpu_usage_seconds_total')).toBeGreaterThan(0);
+    expect(told('container_memory_usage_bytes')).toBeGreaterThan(0);
+    expect(told('container_network_receive_bytes_total')).toBeGreaterThanOrEqual(0);
+    expect(told('container_blkio_device_usage_total')).toBeGreaterThanOrEqual(0);
+    expect(told('container_threads')).toBe(1);
+    expect(Math.abs(told('container_last_seen') - Date.now() / 1000)).toBeLessThan(60);
+  });
+
   test('rebalance', async () => {
     const { status, complaint: words } = await judged('GET', '/skep/rebalance', '/skep/rebalance');
     expect([status, words]).toEqual([200, '']);

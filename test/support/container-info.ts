@@ -1,6 +1,7 @@
 /** A container of a node as the API is shown it. */
 import { DEFAULT_LOG_DRIVER } from '../../common/model/log-driver.ts';
 import type { ContainerInfo } from '../../worker/container-view.ts';
+import type { ContainerStats } from '../../worker/runtime/container-stats.ts';
 import { aTaskSpec } from './builders.ts';
 
 /** One that runs and is nobody's; its id begins with its name. */
@@ -13,6 +14,25 @@ export function aContainerInfo(overrides: Partial<ContainerInfo> = {}): Containe
     ...{ createdAtMs: 1, startedAtMs: 2, exit: null, restartCount: 0, health: null },
     ...{ networks: [], ports: [], volumes: [], task: null, plain: null, shown: null },
     logDriver: DEFAULT_LOG_DRIVER,
+    ...overrides,
+  };
+}
+
+/** Of one whose counters all differ. */
+export function aContainerStats(overrides: Partial<ContainerStats> = {}): ContainerStats {
+  return {
+    ...{ cpuUsageNanos: 7n, cpuUserNanos: 3n, cpuSystemNanos: 4n },
+    ...{ throttledPeriods: 0, throttledNanos: 0n },
+    ...{ memoryUsageBytes: 200, memoryInactiveFileBytes: 50 },
+    ...{ memoryMaxUsageBytes: null, memoryLimitBytes: 500, pids: 3, pidsLimit: null },
+    blockIo: { readBytes: 11n, writeBytes: 12n },
+    networks: [
+      {
+        name: 'eth0',
+        ...{ receivedBytes: 21, receivedPackets: 1, receiveErrors: 0, receiveDropped: 0 },
+        ...{ sentBytes: 22, sentPackets: 1, sendErrors: 0, sendDropped: 0 },
+      },
+    ],
     ...overrides,
   };
 }

@@ -3,6 +3,8 @@ import { addMetricsRoute } from '../../../daemon/engineapi/metrics.ts';
 import type { RouteParts } from '../../../daemon/engineapi/parts.ts';
 import { renderMetrics } from '../../../daemon/engineapi/prometheus-text.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
+import type { ContainerInfo } from '../../../worker/container-view.ts';
+import { aContainerInfo, aContainerStats } from '../../support/container-info.ts';
 
 test('what Prometheus would misread is escaped', () => {
   const samples = [
@@ -14,12 +16,17 @@ test('what Prometheus would misread is escaped', () => {
   );
 });
 
-test('drifts of the cluster’s networks and of the node’s own are told', async () => {
+test('drifts of the cluster’s networks and of the node’s own are told, and what runs uses', async () => {
   const parts = {
     worker: {
       clusterDrifts: { repaired: 7, left: 1 },
       localNetworks: { drifts: { repaired: 2, left: 0 } },
+      containers: {
+        list: () => [aContainerInfo({ name: 'runs' }), aContainerInfo({ name: 'ended' })],
+        stats: ({ name }: ContainerInfo) => (name === 'runs' ? aContainerStats() : null),
+      },
     },
+    clock: { wallMs: () => 0 },
     version: '1.2.3',
   } as unknown as RouteParts;
   let handle: ((context: unknown) => Promise<void>) | null = null;
@@ -33,7 +40,11 @@ test('drifts of the cluster’s networks and of the node’s own are told', asyn
   };
   await handle!({ begin });
   expect(type).toContain('version=0.0.4');
-  expect(text.split('\n').filter((line) => !line.startsWith('#'))).toEqual([
+  const lines = text.split('\n').filter((line) => !line.startsWith('#'));
+  expect(new Set(lines.map((line) => /^container_.*,name="(\w+)"/.exec(line)?.[1]))).toEqual(
+    new Set([undefined, 'runs']),
+  );
+  expect(lines.filter((line) => !line.startsWith('container_'))).toEqual([
     'skep_build_info{version="1.2.3"} 1',
     'skep_network_drifts_repaired_total{networks="cluster"} 7',
     'skep_network_drifts_repaired_total{networks="node"} 2',

@@ -1,38 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { type Sample, statsToJson } from '../../../daemon/engineapi/json/stats.ts';
 import { systemCpuNanos } from '../../../worker/runtime/container-stats.ts';
+import { aContainerStats } from '../../support/container-info.ts';
 
 const OF = { id: 'ID', name: 'web', cpuCount: 2, memoryBytes: 1000 };
 
 function sample(cpuUsageNanos: bigint, memoryLimitBytes: number | null = 500): Sample {
   return {
-    stats: {
-      cpuUsageNanos,
-      cpuUserNanos: 3n,
-      cpuSystemNanos: 4n,
-      throttledPeriods: 0,
-      throttledNanos: 0n,
-      memoryUsageBytes: 200,
-      memoryInactiveFileBytes: 50,
-      memoryMaxUsageBytes: null,
-      memoryLimitBytes,
-      pids: 3,
-      pidsLimit: null,
-      blockIo: { readBytes: 11n, writeBytes: 12n },
-      networks: [
-        {
-          name: 'eth0',
-          receivedBytes: 21,
-          receivedPackets: 1,
-          receiveErrors: 0,
-          receiveDropped: 0,
-          sentBytes: 22,
-          sentPackets: 1,
-          sendErrors: 0,
-          sendDropped: 0,
-        },
-      ],
-    },
+    stats: aContainerStats({ cpuUsageNanos, memoryLimitBytes }),
     readAtMs: 1_000,
     systemCpuNanos: Number(cpuUsageNanos) * 10,
   };
