@@ -227,6 +227,8 @@ export const GROUPS: Readonly<Record<string, CommandGroup>> = {
     summary: 'Manage volumes of a host',
     commands: {
       create: entry('Create a volume', async () => (await volume()).create),
+      export: entry('Write a volume as a tar', async () => (await volume()).exportVolume),
+      import: entry('Fill a volume from a tar', async () => (await volume()).importVolume),
       inspect: entry('Show volumes in detail', async () => (await volume()).inspect),
       ls: entry('List volumes', async () => (await volume()).ls, LS),
       prune: entry('Remove unused volumes', async () => (await systemPrune()).volumePrune),

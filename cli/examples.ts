@@ -264,6 +264,14 @@ const EXAMPLES: Readonly<Record<string, readonly (readonly [does: string, line: 
       'skep volume create -o type=nfs -o o=addr=10.0.0.9,rw -o device=:/data share',
     ],
   ],
+  'volume export': [['For a backup', 'skep volume export -o data.tar data']],
+  'volume import': [
+    ['From a backup', 'skep volume import data data.tar'],
+    [
+      'To another host, without a file',
+      'skep volume export data | skep -H ssh://root@10.0.0.2 volume import data',
+    ],
+  ],
   'volume inspect': [['Where its files are', "skep volume inspect -f '{{.Mountpoint}}' data"]],
   'volume ls': [['Those that nothing uses', 'skep volume ls -f dangling=true']],
   'volume prune': [['Anonymous ones that nothing uses', 'skep volume prune']],

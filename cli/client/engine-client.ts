@@ -4,7 +4,7 @@
  * volumes; those of containers, images and a cluster's objects are in files of their own.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { SkepError } from '../../common/base/errors.ts';
 import type { ChangeJson, EventJson } from '../../common/model/engine-json/event.ts';
 import type {
@@ -239,5 +239,16 @@ export class EngineClient extends ClusterCalls {
 
   volumeRemove(name: string, force: boolean): Promise<void> {
     return this.delete(`/volumes/${enc(name)}`, force ? { force } : {});
+  }
+
+  /** A tar of all that is in it. */
+  volumeExport(name: string): Promise<IncomingMessage> {
+    return this.http.stream('GET', `/skep/volumes/${enc(name)}/archive`);
+  }
+
+  /** Fills a volume, made when there is none. @param force also one that is not empty */
+  async volumeImport(name: string, tar: Readable, force: boolean): Promise<void> {
+    const query = force ? { force } : {};
+    await this.http.call('PUT', `/skep/volumes/${enc(name)}/archive`, { query, body: tar });
   }
 }

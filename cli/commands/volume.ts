@@ -1,6 +1,10 @@
+import { createReadStream } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { labelFields } from '../output/labels.ts';
 import { renderListing } from '../output/listing.ts';
 import { naturalCompare } from '../output/table.ts';
+import { saveTar } from './binary-output.ts';
 import {
   type Configure,
   collect,
@@ -9,6 +13,7 @@ import {
   pairs,
   printLine,
   refuseFlags,
+  UsageError,
 } from './context.ts';
 import { type InspectFlags, inspectEach } from './inspect-each.ts';
 import { defaultFormat } from './user-defaults.ts';
@@ -115,4 +120,30 @@ export const rm: Configure = (command, context) => {
         printLine(context, name);
       }),
     );
+};
+
+export const exportVolume: Configure = (command, context) => {
+  command
+    .argument('<volume>', 'name')
+    .option('-o, --output <file>', 'instead of standard output')
+    .action((name: string, { output }: { readonly output?: string }) =>
+      saveTar(context, output, () => context.client.volumeExport(name)),
+    );
+};
+
+export const importVolume: Configure = (command, context) => {
+  command
+    .argument('<volume>', 'name; it is made when there is none')
+    .argument('[file]', 'tar, plain or compressed by gzip; - = standard input', '-')
+    .option('-f, --force', 'also into a volume that is not empty')
+    .action(async (name: string, file: string, { force }: { readonly force?: boolean }) => {
+      const path = file === '-' ? null : resolve(context.cwd, file);
+      if (path === null && context.stdin.isTTY) {
+        throw new UsageError('requested import from stdin, but stdin is empty');
+      }
+      if (path !== null) await access(path);
+      const source = path === null ? context.stdin : createReadStream(path);
+      await context.client.volumeImport(name, source, force ?? false);
+      printLine(context, name);
+    });
 };

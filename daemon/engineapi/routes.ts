@@ -28,6 +28,7 @@ import { addServiceRoutes } from './services.ts';
 import { addStackRoutes } from './stacks.ts';
 import { addSwarmRoutes } from './swarm.ts';
 import { addSystemRoutes } from './system.ts';
+import { addVolumeArchiveRoutes } from './volume-archives.ts';
 import { addVolumeRoutes } from './volumes.ts';
 import { addWatchRoutes } from './watch.ts';
 import { onlyProcessesOfTasks, requireTask, withLeave } from './worker-execs.ts';
@@ -82,6 +83,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
     networkIdOf: networkIdsOf(parts),
   });
   addVolumeRoutes(routes, worker.volumes);
+  addVolumeArchiveRoutes(routes, { volumes: worker.volumes, clock: parts.clock });
   addEventRoutes(routes, {
     ...{ events, clock },
     far: { isAsked: asWorker.isWorker, connect: asWorker.connect, isVital: workerReads !== null },

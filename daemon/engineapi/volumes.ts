@@ -28,10 +28,7 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
   });
 
   routes.add('GET', '/volumes/:name', (context) => {
-    const name = context.param('name');
-    const volume = volumes.get(name);
-    if (!volume) throw new SkepError('not-found', `get ${name}: no such volume`);
-    context.send(200, volumeToJson(volume));
+    context.send(200, volumeToJson(requireVolume(volumes, context.param('name'))));
   });
 
   routes.add('DELETE', '/volumes/:name', async (context) => {
@@ -59,6 +56,12 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
     }
     context.send(200, { VolumesDeleted: removed, SpaceReclaimed: bytes });
   });
+}
+
+export function requireVolume(volumes: Pick<VolumeStore, 'get'>, name: string): VolumeRecord {
+  const volume = volumes.get(name);
+  if (!volume) throw new SkepError('not-found', `get ${name}: no such volume`);
+  return volume;
 }
 
 /** Of all filters but that of names. Throws `invalid-argument` for a value that means nothing. */

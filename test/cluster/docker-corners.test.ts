@@ -1,10 +1,12 @@
 // What a person runs into once in a while, with the real docker command: a terminal that is left by keys, an image for
 // another processor, volumes that are not filled, filled in part, moved, or cannot be mounted.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { getXattr, setXattr } from '../../native/ffi/fs.ts';
+import { encodeTarHeader, tarTrailer } from '../../worker/images/tar-writer.ts';
 import { clusterTestsCanRun, eventually, REPOSITORY, run, succeeded } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
 
@@ -189,6 +191,55 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       expect(await docker('volume', 'ls', '-q')).not.toContain('moved');
       await box('elsewhere', 'tar xpf /b/moved.tar');
       expect(await box('elsewhere', look)).toBe(before);
+    });
+
+    test('is written out and filled again by skep, as its containers have it', async () => {
+      const skep = (...args: string[]) => shared.current.skep(args);
+      const file = join(dir, 'volume.tar');
+      const pathOf = (name: string) => docker('volume', 'inspect', '-f', '{{.Mountpoint}}', name);
+      const within = (volume: string, words: string) =>
+        docker('run', '--rm', '-v', `${volume}:/d`, '-w', '/d', 'box', 'sh', '-ec', words);
+      const make =
+        'mkdir -m 1770 d; echo x > d/f; ln d/f d/same; mkfifo p; ln -s /gone d/l; chown -R 7:8 d; chmod 4750 d/f; ' +
+        'touch -h -d @1000000000 d/f d/l d p; chown 9:10 .; chmod 700 .; touch -d @1100000000 .';
+      const look =
+        'find . -exec stat -c "%n %A %u:%g %h %Y" {} + | sort; cat d/same; readlink d/l; [ d/f -ef d/same ] && echo one';
+      await within('from', make);
+      const own = join(await pathOf('from'), 'd/f');
+      setXattr(own, 'user.who', Buffer.from('me'));
+      const before = await within('from', look);
+      expect(before).toContain('. drwx------ 9:10 3 1100000000\n');
+      expect(before).toContain('./d/f -rwsr-x--- 7:8 2 1000000000\n');
+      expect(before).toMatch(/one$/);
+      await skep('volume', 'export', '-o', file, 'from');
+      expect(await skep('volume', 'import', 'to', file)).toBe('to\n');
+      expect(await within('to', look)).toBe(before);
+      expect(getXattr(join(await pathOf('to'), 'd/f'), 'user.who')?.toString()).toBe('me');
+
+      const full = await shared.current.try(['volume', 'import', 'to', file]);
+      expect(full.code).toBe(1);
+      expect(full.stderr).toContain('import volume to: it is not empty');
+      await within('to', 'rm d/f; echo own > mine');
+      await skep('volume', 'import', '--force', 'to', file);
+      expect(await within('to', 'cat d/f mine')).toBe('x\nown');
+
+      // What is no archive makes no volume, and what climbs stays inside.
+      const junk = join(dir, 'junk.tar');
+      writeFileSync(junk, 'x'.repeat(2000));
+      const bad = await shared.current.try(['volume', 'import', 'new', junk]);
+      expect(bad.code).toBe(1);
+      expect(await docker('volume', 'ls', '-q')).not.toContain('new');
+      writeFileSync(
+        junk,
+        Buffer.concat([
+          encodeTarHeader({ name: '../../climbed', kind: 'file', mode: 0o644 }),
+          tarTrailer(),
+        ]),
+      );
+      await skep('volume', 'import', 'new', junk);
+      expect(readdirSync(await pathOf('new'))).toEqual(['climbed']);
+      const none = await shared.current.try(['volume', 'export', '-o', file, 'none']);
+      expect(none.stderr).toContain('get none: no such volume');
     });
 
     test('that a container has, running or not, is not removed', async () => {

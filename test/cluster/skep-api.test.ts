@@ -1,6 +1,7 @@
 // skep's own routes on a real daemon: what they answer is what docs/api/skep.yaml says.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { describe, expect, test } from 'vitest';
+import { encodeTarHeader, tarTrailer } from '../../worker/images/tar-writer.ts';
 import { clusterTestsCanRun } from '../support/cluster.ts';
 import { complaintOf, skepOpenApi } from '../support/skep-openapi.ts';
 import { useCluster } from '../support/use-cluster.ts';
@@ -22,16 +23,22 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
   });
 
   const open = (method: string, path: string, json?: unknown, host = 'manager-1') =>
+    opened(method, path, json === undefined ? undefined : JSON.stringify(json), host);
+  const opened = (method: string, path: string, body?: string | Buffer, host = 'manager-1') =>
     new Promise<IncomingMessage>((resolve, reject) => {
       const { socket } = shared.current.host(host);
       const headers = { 'Content-Type': 'application/json' };
       const parts = { socketPath: socket, method, path, headers, agent: false as const };
       const request = httpRequest(parts, resolve);
       request.on('error', reject);
-      request.end(json === undefined ? undefined : JSON.stringify(json));
+      request.end(body);
     });
   const call = async (method: string, path: string, json?: unknown, host?: string) => {
-    const response = await open(method, path, json, host);
+    return wholeOf(await open(method, path, json, host));
+  };
+  const send = async (method: string, path: string, body: Buffer) =>
+    wholeOf(await opened(method, path, body));
+  const wholeOf = async (response: IncomingMessage) => {
     let text = '';
     for await (const chunk of response) text += String(chunk);
     return { status: response.statusCode ?? 0, text };
@@ -176,6 +183,27 @@ describe.skipIf(!clusterTestsCanRun)("answers of skep's own routes", () => {
     expect(told('container_blkio_device_usage_total')).toBeGreaterThanOrEqual(0);
     expect(told('container_threads')).toBe(1);
     expect(Math.abs(told('container_last_seen') - Date.now() / 1000)).toBeLessThan(60);
+  });
+
+  test('volumes/archive', async () => {
+    const route = '/skep/volumes/{name}/archive';
+    const path = '/skep/volumes/data/archive';
+    const missing = await call('GET', path);
+    const words = complaint('GET', route, missing.status, JSON.parse(missing.text));
+    expect([missing.status, words]).toEqual([404, '']);
+    const tar = (name: string) =>
+      Buffer.concat([encodeTarHeader({ name, kind: 'fifo' }), tarTrailer()]);
+    const put = async (query: string, body: Buffer) => {
+      const { status, text } = await send('PUT', path + query, body);
+      return [status, complaint('PUT', route, status, JSON.parse(text))];
+    };
+    expect(await put('', tar('one'))).toEqual([200, '']);
+    expect(await put('', tar('two'))).toEqual([409, '']);
+    expect(await put('?force=1', tar('two'))).toEqual([200, '']);
+    expect(await put('?force=1', Buffer.alloc(1000, 'x'))).toEqual([400, '']);
+    const { status, text } = await call('GET', path);
+    expect([status, complaint('GET', route, status, text)]).toEqual([200, '']);
+    expect(text).toMatch(/one.*two/s);
   });
 
   test('rebalance', async () => {

@@ -238,6 +238,33 @@ describe.skipIf(!isRoot)('volume store (needs root)', () => {
     await store.remove('db', { force: true });
   });
 
+  test('whoever looks at its files keeps it from removal, with what its options name mounted', async () => {
+    const options = { type: 'tmpfs', device: 'tmpfs', o: 'size=64k' };
+    await store.create({ name: 'memory', driver: 'local', labels: {}, options });
+    const isMounted = (): boolean =>
+      readFileSync('/proc/self/mountinfo', 'utf8').includes(join(dir, 'volumes/memory/_data'));
+    await store.withFiles('memory', async (path) => {
+      expect(isMounted()).toBe(true);
+      writeFileSync(join(path, 'kept'), '1');
+      await expect(store.remove('memory', { force: true })).rejects.toMatchObject({
+        code: 'conflict',
+        message: 'remove memory: volume is in use - [an archive]',
+      });
+      await store.acquire('c1', 'memory', wanted(null));
+      await store.release('c1');
+      expect(readFileSync(join(path, 'kept'), 'utf8')).toBe('1');
+    });
+    expect(isMounted()).toBe(false);
+    await expect(
+      store.withFiles('memory', () => Promise.reject(new Error('it broke'))),
+    ).rejects.toThrow('it broke');
+    expect(isMounted()).toBe(false);
+    await store.remove('memory', { force: false });
+    await expect(store.withFiles('memory', async () => {})).rejects.toMatchObject({
+      code: 'not-found',
+    });
+  });
+
   test('an anonymous volume goes with its container', async () => {
     const source = { lowerDirs: layers(), path: '/var/lib/db' };
     const { name, path } = await store.createAnonymous('c1', source);

@@ -24,11 +24,13 @@ import { posix } from 'node:path';
 import { assertNever } from '../../common/base/assert.ts';
 import { SkepError } from '../../common/base/errors.ts';
 import {
+  isPortableXattr,
   lstatOrNull,
   makeNode,
   O_PATH,
   openInRoot,
   type SpecialFileKind,
+  setXattr,
 } from '../../native/ffi/fs.ts';
 import { NativeError } from '../../native/ffi/library.ts';
 import type { TarEntry, TarSink } from '../images/tar-reader.ts';
@@ -38,6 +40,8 @@ import { pathOf } from './root-tree.ts';
 export interface ExtractOptions {
   /** owners as the archive has them; else all is root's */
   readonly copyOwners: boolean;
+  /** extended attributes as the archive has them; default none */
+  readonly copyXattrs?: boolean;
   /** a directory may take the place of a file and the other way round */
   readonly replacesKinds: boolean;
   readonly owners: Owners;
@@ -48,6 +52,7 @@ const DIRECTORY_MODE = 0o755;
 
 interface OpenFile {
   readonly fd: number;
+  readonly name: string;
   readonly entry: TarEntry;
 }
 
@@ -93,6 +98,7 @@ export class RootWriter implements TarSink {
       const { entry, fd } = file;
       fchownSync(fd, ...this.#ownerOf(entry));
       fchmodSync(fd, entry.mode);
+      if (this.#copies(entry)) this.#inParent(file.name, (path) => this.#setXattrs(path, entry));
       futimesSync(fd, entry.mtimeSeconds, entry.mtimeSeconds);
     } finally {
       closeSync(file.fd);
@@ -157,6 +163,7 @@ export class RootWriter implements TarSink {
       if (!before?.isDirectory()) make(() => mkdirSync(path, DIRECTORY_MODE));
       this.#times.push({ name, seconds: entry.mtimeSeconds });
       this.#ownDirectory(path, entry);
+      this.#setXattrs(path, entry);
       return;
     }
     if (before) removeTree(path);
@@ -164,7 +171,7 @@ export class RootWriter implements TarSink {
       case 'file': {
         const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
         const fd = make(() => openSync(path, flags, 0o600));
-        this.#file = { fd, entry };
+        this.#file = { fd, name, entry };
         return;
       }
       case 'symlink':
@@ -193,6 +200,18 @@ export class RootWriter implements TarSink {
       fchmodSync(fd, entry.mode);
     } finally {
       closeSync(fd);
+    }
+  }
+
+  #copies({ xattrs }: TarEntry): boolean {
+    return this.#options.copyXattrs === true && xattrs.size > 0;
+  }
+
+  /** After the owner, whose change takes capabilities away. */
+  #setXattrs(path: string, entry: TarEntry): void {
+    if (!this.#copies(entry)) return;
+    for (const [name, value] of entry.xattrs) {
+      if (isPortableXattr(name)) setXattr(path, name, value);
     }
   }
 

@@ -87,7 +87,11 @@ interface StoredVolume {
 interface Volume {
   readonly stored: StoredVolume;
   readonly users: Set<string>;
+  /** that look at its files, or change them, from outside of containers */
+  visitors: number;
 }
+
+const isInUse = ({ users, visitors }: Volume): boolean => users.size > 0 || visitors > 0;
 
 /** Docker's rule (`RestrictedNamePattern`), with a bound. */
 const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$/;
@@ -189,8 +193,8 @@ export class VolumeStore {
         if (options.force) return;
         throw new SkepError('not-found', `get ${name}: no such volume`);
       }
-      if (volume.users.size > 0) {
-        const users = [...volume.users].join(', ');
+      if (isInUse(volume)) {
+        const users = [...volume.users].join(', ') || 'an archive';
         throw new SkepError('conflict', `remove ${name}: volume is in use - [${users}]`);
       }
       await this.#destroy(name);
@@ -223,6 +227,29 @@ export class VolumeStore {
     }
   }
 
+  /**
+   * Its directory, with what its options name mounted, while `work` runs, which keeps it from removal. Containers may
+   * use it meanwhile. Rejects with `not-found`, or as `mountAgain`.
+   */
+  async withFiles<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
+    const volume = await this.#locked(name, async () => {
+      const found = this.#volumes.get(name);
+      this.#requireSound(name);
+      if (!found) throw new SkepError('not-found', `get ${name}: no such volume`);
+      await this.#mount(name, found);
+      found.visitors += 1;
+      return found;
+    });
+    try {
+      return await work(this.#dataPath(name));
+    } finally {
+      await this.#locked(name, async () => {
+        volume.visitors -= 1;
+        if (!isInUse(volume) && volume.stored.options) await this.#unmount(name);
+      });
+    }
+  }
+
   /** A volume of 64 hex digits for this container; `release` removes it. */
   async createAnonymous(
     containerId: string,
@@ -248,10 +275,10 @@ export class VolumeStore {
         volume.users.delete(containerId);
         await rm(join(this.#path(name), 'users', containerId), { force: true });
         this.#tell('unmount', name, { container: containerIdOf(asId<TaskId>(containerId)) });
-        if (volume.users.size === 0 && volume.stored.options) await this.#unmount(name);
+        if (!isInUse(volume) && volume.stored.options) await this.#unmount(name);
         const { anonymous, madeFor = containerId } = volume.stored;
         const isItsOwn = anonymous && madeFor === containerId;
-        if (isItsOwn && !keepsAnonymous && volume.users.size === 0) await this.#destroy(name);
+        if (isItsOwn && !keepsAnonymous && !isInUse(volume)) await this.#destroy(name);
       });
     }
   }
@@ -274,13 +301,13 @@ export class VolumeStore {
       const isMounted = await this.#mount(name, volume);
       if (volume.users.has(containerId)) return { path };
       try {
-        const isShared = isMounted || volume.users.size > 0;
+        const isShared = isMounted || isInUse(volume);
         if (wanted.populateFrom !== null && (await readdir(path)).length === 0) {
           await this.#fill(name, wanted.populateFrom, isShared, signal);
         }
         await writeFile(join(this.#path(name), 'users', containerId), '');
       } catch (err) {
-        if (isMounted && volume.users.size === 0) await this.#unmount(name);
+        if (isMounted && !isInUse(volume)) await this.#unmount(name);
         throw err;
       }
       volume.users.add(containerId);
@@ -358,7 +385,7 @@ export class VolumeStore {
     await mkdir(join(this.#path(name), 'users'), { recursive: true, mode: 0o700 });
     await mkdir(this.#dataPath(name), { recursive: true, mode: 0o755 });
     await this.#writeStored(stored);
-    const volume: Volume = { stored, users: new Set() };
+    const volume: Volume = { stored, users: new Set(), visitors: 0 };
     this.#volumes.set(name, volume);
     this.#tell('create', name);
     this.#log.debug({ volumeName: name }, 'volume created');
@@ -453,7 +480,7 @@ export class VolumeStore {
     const users = await readdir(join(this.#path(name), 'users'));
     const stored = JSON.parse(text) as StoredVolume | null;
     if (stored?.name !== name) throw new SkepError('data-loss', `volume ${name}: not its record`);
-    return { stored, users: new Set(users) };
+    return { stored, users: new Set(users), visitors: 0 };
   }
 
   async #locked<T>(name: string, work: () => Promise<T>): Promise<T> {
