@@ -871,13 +871,15 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
   describe('what it uses', () => {
     test('stats, top and ps', async () => {
       const busy = 'while true; do :; done';
-      await docker('run', '-d', '--name', 'busy', '-m', '64m', 'box', 'sh', '-c', busy);
+      const limits = ['-m', '64m', '--cpus', '0.5'];
+      await docker('run', '-d', '--name', 'busy', ...limits, 'box', 'sh', '-c', busy);
       const format = '{{.Name}}|{{.CPUPerc}}|{{.MemUsage}}|{{.NetIO}}|{{.BlockIO}}|{{.PIDs}}';
       const [name, cpu, memory, net, block, pids] = (
         await docker('stats', '--no-stream', '--format', format, 'busy')
       ).split('|');
       expect([name, pids]).toEqual(['busy', '1']);
       expect(Number.parseFloat(cpu!)).toBeGreaterThan(1);
+      expect(Number.parseFloat(cpu!)).toBeLessThan(60); // of one core, however many there are
       expect(memory).toMatch(/^\d.* \/ 64MiB$/);
       expect(net).toMatch(/ \/ /);
       expect(block).toMatch(/ \/ /);

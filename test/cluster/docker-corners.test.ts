@@ -1,7 +1,7 @@
 // What a person runs into once in a while, with the real docker command: a terminal that is left by keys, an image for
 // another processor, volumes that are not filled, filled in part, moved, or cannot be mounted.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -158,6 +158,19 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
       const words = 'echo other > /srv/page; rm /srv/sub/part';
       await docker('run', '--rm', '-v', 'filled:/srv', 'box', 'sh', '-c', words);
       expect(await list('-v', 'filled:/srv')).toBe('./page');
+    });
+
+    test('hides what the image has there when it has content; a bind does so always, and is made for -v alone', async () => {
+      await docker('run', '--rm', '-v', 'own:/d', 'box', 'touch', '/d/own');
+      expect(await list('-v', 'own:/srv')).toBe('./own');
+      const folder = join(dir, 'made/for/it');
+      const mount = `type=bind,source=${folder},target=/srv`;
+      const refused = await tryDocker(['run', '--rm', '--mount', mount, 'box', 'true']);
+      expect(refused.stderr).toContain(`bind source path does not exist: ${folder}`);
+      expect(existsSync(folder)).toBe(false);
+      expect(await list('-v', `${folder}:/srv`)).toBe('');
+      expect(readdirSync(folder)).toEqual([]);
+      expect(await list('--mount', mount)).toBe('');
     });
 
     test('is mounted in part, and a part that is not there is named', async () => {
