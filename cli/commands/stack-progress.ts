@@ -6,7 +6,11 @@ import type { NodeJson } from '../../common/model/engine-json/node.ts';
 import type { ServiceJson } from '../../common/model/engine-json/service.ts';
 import type { TaskJson } from '../../common/model/engine-json/task.ts';
 import { STOPPED_LABEL } from '../../common/model/stack.ts';
-import { CONDITION_WORDS, startDependencies } from '../../common/model/start-order.ts';
+import {
+  CONDITION_WORDS,
+  type StartDependency,
+  startDependencies,
+} from '../../common/model/start-order.ts';
 import { isJob, isOver, viewJob } from './job-progress.ts';
 import { hasFailed, isUnplaced, isWanted } from './task-life.ts';
 
@@ -48,22 +52,31 @@ export function serviceProgress(
   const service = services.find(({ Spec }) => Spec.Name === name);
   if (!service) return progress(name, 'failed', 0, 0, 'was removed');
   const own = tasks.filter(({ ServiceID }) => ServiceID === service.ID);
-  const seats = isJob(service) ? jobSeats(service, own) : keptSeats(service, own, nodes);
+  const seats = seatsOf(service, own, nodes);
   const update = updateText(service, changed);
   if (update) return { ...progress(name, update.state, seats.ready, seats.wanted, update.text) };
   if (seats.failed > 0) return progress(name, 'failed', seats.ready, seats.wanted, seats.text);
-  const isUp = seats.ready >= seats.wanted && seats.surplus === 0;
-  if (isUp) {
+  if (isAllThere(seats)) {
     const { State } = service.UpdateStatus ?? {};
     const isSettled = seats.isOver || State === 'completed';
     const up = progress(name, 'up', seats.ready, seats.wanted, seats.text);
     return { ...up, isSettled, isUpdating: State === 'updating' };
   }
-  const waitsFor = heldText(service, own, seats);
+  const waitsFor = heldText(service, own, seats, { services, tasks, nodes });
   if (waitsFor !== null) return progress(name, 'held', seats.ready, seats.wanted, waitsFor);
   const state = seats.unplaced > 0 && seats.moving === 0 ? 'unplaced' : 'moving';
   return progress(name, state, seats.ready, seats.wanted, seats.text);
 }
+
+function seatsOf(
+  service: ServiceJson,
+  own: readonly TaskJson[],
+  nodes: readonly NodeJson[],
+): Seats {
+  return isJob(service) ? jobSeats(service, own) : keptSeats(service, own, nodes);
+}
+
+const isAllThere = ({ ready, wanted, surplus }: Seats): boolean => ready >= wanted && surplus === 0;
 
 function progress(
   name: string,
@@ -171,14 +184,12 @@ export const isStopped = ({ Spec }: Pick<ServiceJson, 'Spec'>): boolean =>
   Object.hasOwn(Spec.Labels ?? {}, STOPPED_LABEL);
 
 /** Of a global service without a task of its present words: how many there will be is not known. */
-function unknownSeats({ Spec, ServiceStatus, UpdateStatus }: ServiceJson): Seats {
+function unknownSeats({ ServiceStatus, UpdateStatus }: ServiceJson): Seats {
   const none = { ready: 0, wanted: 1, surplus: 0, failed: 0, isOver: false };
   // Those of its words before stand: the update has yet to come to the first node.
   const isChanging = UpdateStatus?.State === 'updating' || (ServiceStatus?.DesiredTasks ?? 0) > 0;
   if (!isChanging) return { ...none, moving: 0, unplaced: 1, prepared: 0, text: NOWHERE_TEXT };
-  const isHeld = !UpdateStatus && startDependencies(Spec.Labels ?? {}).length > 0;
-  const counts = { moving: isHeld ? 0 : 1, unplaced: 0, prepared: isHeld ? 1 : 0 };
-  return { ...none, ...counts, text: 'waits for tasks' };
+  return { ...none, moving: 1, unplaced: 0, prepared: 0, text: 'waits for tasks' };
 }
 
 interface Seat {
@@ -230,24 +241,42 @@ function seatsText(seats: readonly Seat[], isUp: boolean): string {
 }
 
 /** null when it does not wait for others. */
-function heldText({ Spec }: ServiceJson, tasks: readonly TaskJson[], seats: Seats): string | null {
-  const dependencies = startDependencies(Spec.Labels ?? {});
-  if (dependencies.length === 0 || seats.prepared === 0) return null;
-  if (seats.ready + seats.moving + seats.unplaced > 0 && !isJobMode(Spec)) return null;
+function heldText(
+  service: ServiceJson,
+  tasks: readonly TaskJson[],
+  seats: Seats,
+  moment: StackMoment,
+): string | null {
+  const all = startDependencies(service.Spec.Labels ?? {});
+  if (all.length === 0) return null;
+  const unmet = all.filter((dependency) => !isMet(dependency, moment));
+  // An update that waits for others has made no task yet, and the manager has not begun to follow it.
+  const isUpdateHeld = tasks.length === 0 && !service.UpdateStatus && unmet.length > 0;
+  const isStartHeld = seats.prepared > 0 && (seats.ready + seats.moving === 0 || isJob(service));
+  if (!isStartHeld && !isUpdateHeld) return null;
+  if (seats.unplaced > 0 && !isJob(service)) return null;
   // Managers say which of these it is, once a task is prepared.
   const told = tasks.find(
     ({ DesiredState, Status }) =>
       DesiredState === 'ready' && Status.State === 'ready' && Status.Err,
   );
   if (told?.Status.Err) return told.Status.Err;
-  const names = dependencies.map(({ service, condition }) => {
-    return `${service} ${CONDITION_WORDS[condition]}`;
+  const names = (unmet.length > 0 ? unmet : all).map(({ service: name, condition }) => {
+    return `${name} ${CONDITION_WORDS[condition]}`;
   });
   return `waits for ${names.join(', ')}`;
 }
 
-const isJobMode = ({ Mode }: ServiceJson['Spec']): boolean =>
-  Mode?.ReplicatedJob !== undefined || Mode?.GlobalJob !== undefined;
+/** As far as the API tells. What is not there is not waited for. */
+function isMet(
+  { service: name }: StartDependency,
+  { services, tasks, nodes }: StackMoment,
+): boolean {
+  const service = services.find(({ Spec }) => Spec.Name === name);
+  if (!service) return true;
+  const own = tasks.filter(({ ServiceID }) => ServiceID === service.ID);
+  return updateText(service, false) === null && isAllThere(seatsOf(service, own, nodes));
+}
 
 // ---- the stack ---------------------------------------------------------------------------------
 

@@ -369,6 +369,29 @@ describe('how a deployment ends', () => {
     expect(stdout).toContain('shop_every: 0/1 waits for shop_db to start\n');
   });
 
+  const DEPENDENT = (image: string, more = ''): string => `services:
+  web: {image: "${image}", depends_on: [db, cache]}
+  db: {image: "${image}"${more}}
+  cache: {image: "cache:1"}
+`;
+
+  test('an update that waits for one that failed ends with it, and says which', async () => {
+    write(DEPENDENT('e:1'));
+    await up();
+    write(DEPENDENT('e:2'));
+    world.rooms.outcome = fails('shop_db');
+    const { status, stdout } = await up();
+    expect(status).toBe(1);
+    expect(stdout).toContain('shop_web: 0/1 waits for shop_db to start\n');
+  });
+
+  test('an update that waits for one that no node takes ends with 4', async () => {
+    write(DEPENDENT('e:1'));
+    await up();
+    write(DEPENDENT('e:2', ', deploy: {placement: {constraints: [node.labels.x==y]}}'));
+    expect((await up()).status).toBe(4);
+  });
+
   test.each(['global', 'global-job'])('with 4 when no node takes a %s', async (mode) => {
     write(
       `services: {every: {image: e, deploy: {mode: ${mode}, placement: {constraints: [node.labels.x==y]}}}}\n`,
