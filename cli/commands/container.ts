@@ -48,7 +48,7 @@ export const ps: Configure = (command, context) => {
       });
       const trunc = flags.trunc ?? true;
       const nowMs = context.clock.wallMs();
-      const rows = containers.map((container) => rowOf(container, trunc, nowMs));
+      const rows = containers.map((container) => containerRow(container, trunc, nowMs));
       const columns = [
         ['CONTAINER ID', 'ID'],
         ['IMAGE', 'Image'],
@@ -63,7 +63,8 @@ export const ps: Configure = (command, context) => {
     });
 };
 
-function rowOf(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
+/** What lists of containers show of one. */
+export function containerRow(container: ContainerSummaryJson, trunc: boolean, nowMs: number) {
   const mounts = container.Mounts ?? [];
   const command = trunc ? ellipsis(container.Command, COMMAND_CHARS_MAX) : container.Command;
   return {

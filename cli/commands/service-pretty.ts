@@ -1,141 +1,208 @@
-/** `service inspect --pretty`: a service for people. */
+/** `service inspect --pretty`: a service for people, in Docker's words; a line more for what Docker leaves out. */
 import type { ServiceJson, UpdateConfigJson } from '../../common/model/engine-json/service.ts';
-import { goDuration, humanBinarySize } from '../output/units.ts';
+import { ago, goDuration, humanBinarySize } from '../output/units.ts';
 
-type Lines = (string | null)[];
+type Lines = readonly string[];
 
-function line(label: string, value: unknown, indent = ''): string | null {
-  if (value === undefined || value === null || value === '' || value === 0) return null;
-  if (Array.isArray(value) && value.length === 0) return null;
-  const text = Array.isArray(value) ? value.join(' ') : String(value);
-  return `${indent}${`${label}:`.padEnd(15 - indent.length)} ${text}`;
+export interface PrettyWorld {
+  /** names by id */
+  readonly networks: ReadonlyMap<string, string>;
+  /** since 1970 */
+  readonly nowMs: number;
 }
 
-/** @param networks names by id */
-export function prettyService(service: ServiceJson, networks: ReadonlyMap<string, string>): string {
+export function prettyService(service: ServiceJson, { networks, nowMs }: PrettyWorld): string {
   const { Spec: spec } = service;
-  const labels = Object.entries(spec.Labels ?? {}).map(([key, value]) => ` ${key}=${value}`);
-  const lines: Lines = [
-    line('ID', service.ID),
-    line('Name', spec.Name),
-    ...(labels.length > 0 ? ['Labels:', ...labels] : []),
+  const lines = [
+    `ID:\t\t${service.ID}`,
+    `Name:\t\t${spec.Name}`,
+    ...section(
+      'Labels:',
+      sorted(spec.Labels).map(([key, value]) => ` ${key}${value && `=${value}`}`),
+    ),
     ...modeLines(service),
-    ...statusLines(service),
+    ...statusLines(service, nowMs),
     ...placementLines(service),
-    ...updateLines('UpdateConfig', spec.UpdateConfig),
-    ...updateLines('RollbackConfig', spec.RollbackConfig),
+    ...changeLines('Update', spec.UpdateConfig),
+    ...changeLines('Rollback', spec.RollbackConfig),
     ...containerLines(service),
+    ...logLines(service),
     ...resourceLines(service),
     ...networkLines(service, networks),
+    ...healthLines(service),
   ];
-  return `${lines.filter((text) => text !== null).join('\n')}\n`;
+  return `${lines.join('\n')}\n`;
 }
+
+/** Nothing at all where nothing stands below the heading. */
+const section = (heading: string, lines: Lines): Lines =>
+  lines.length > 0 ? [heading, ...lines] : [];
+
+const given = (value: unknown, line: string): Lines => (value ? [line] : []);
+
+const sorted = (map: Readonly<Record<string, string>> | null | undefined): [string, string][] =>
+  Object.entries(map ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+
+/** As Go prints a list of texts. */
+const goList = (words: readonly string[]): string => `[${words.join(' ')}]`;
 
 function modeLines({ Spec: { Mode } }: ServiceJson): Lines {
-  if (Mode?.Global) return ['Service Mode:   Global'];
-  if (Mode?.GlobalJob) return ['Service Mode:   GlobalJob'];
-  if (Mode?.ReplicatedJob) {
-    return [
-      'Service Mode:   ReplicatedJob',
-      line('Max Concurrent', Mode.ReplicatedJob.MaxConcurrent, ' '),
-      line('Total Completions', Mode.ReplicatedJob.TotalCompletions, ' '),
-    ];
-  }
-  return ['Service Mode:   Replicated', ` Replicas:      ${Mode?.Replicated?.Replicas ?? 1}`];
+  if (Mode?.Global) return ['Service Mode:\tGlobal'];
+  if (Mode?.GlobalJob) return ['Service Mode:\tGlobalJob'];
+  const job = Mode?.ReplicatedJob;
+  if (!job) return ['Service Mode:\tReplicated', ` Replicas:\t${Mode?.Replicated?.Replicas ?? 1}`];
+  return [
+    'Service Mode:\tReplicatedJob',
+    ...given(job.MaxConcurrent, ` Max Concurrent:\t${job.MaxConcurrent}`),
+    ...given(job.TotalCompletions, ` Total Completions:\t${job.TotalCompletions}`),
+  ];
 }
 
-function statusLines({ UpdateStatus: status }: ServiceJson): Lines {
+function statusLines({ UpdateStatus: status }: ServiceJson, nowMs: number): Lines {
   if (!status?.State) return [];
-  return ['UpdateStatus:', line('State', status.State, ' '), line('Message', status.Message, ' ')];
+  const { State, StartedAt = '', CompletedAt = '', Message = '' } = status;
+  return [
+    'UpdateStatus:',
+    ` State:\t\t${State}`,
+    ...given(StartedAt, ` Started:\t${ago(StartedAt, nowMs)}`),
+    ...given(State === 'completed' && CompletedAt, ` Completed:\t${ago(CompletedAt, nowMs)}`),
+    ` Message:\t${Message}`,
+  ];
 }
 
 function placementLines({ Spec }: ServiceJson): Lines {
-  const placement = Spec.TaskTemplate.Placement;
-  const lines = [
-    line('Constraints', placement?.Constraints, ' '),
-    line(
-      'Preferences',
-      placement?.Preferences?.map(({ Spread }) => `spread=${Spread.SpreadDescriptor}`),
-      ' ',
-    ),
-    line('Max Replicas Per Node', placement?.MaxReplicas, ' '),
-  ].filter((text) => text !== null);
-  return lines.length === 0 ? [] : ['Placement:', ...lines];
+  const { Constraints = [], Preferences = [], MaxReplicas } = Spec.TaskTemplate.Placement ?? {};
+  const spread = Preferences.map(({ Spread }) => `spread=${Spread.SpreadDescriptor}`);
+  return [
+    'Placement:',
+    ...given(Constraints.length, ` Constraints:\t${goList(Constraints)}`),
+    ...given(spread.length, ` Preferences:   ${goList(spread)}`),
+    ...given(MaxReplicas, ` Max Replicas Per Node:   ${MaxReplicas}`),
+  ];
 }
 
-function updateLines(title: string, update: UpdateConfigJson | undefined): Lines {
-  if (!update) return [];
+function changeLines(what: 'Update' | 'Rollback', config: UpdateConfigJson | undefined): Lines {
+  if (!config) return [];
+  const { Parallelism, Delay = 0, FailureAction = '', Monitor = 0 } = config;
   return [
-    `${title}:`,
-    ` Parallelism:   ${update.Parallelism}`,
-    update.Delay ? ` Delay:         ${goDuration(update.Delay)}` : null,
-    ` On failure:    ${update.FailureAction ?? 'pause'}`,
-    update.Monitor ? ` Monitoring Period: ${goDuration(update.Monitor)}` : null,
-    ` Max failure ratio: ${update.MaxFailureRatio ?? 0}`,
-    line('Update order', update.Order, ' '),
+    `${what}Config:`,
+    ` Parallelism:\t${Parallelism}`,
+    ...given(Delay, ` Delay:\t\t${goDuration(Delay)}`),
+    ` On failure:\t${FailureAction}`,
+    ...given(Monitor, ` Monitoring Period: ${goDuration(Monitor)}`),
+    ` Max failure ratio: ${config.MaxFailureRatio ?? 0}`,
+    `${` ${what} order:`.padEnd(19)} ${config.Order ?? ''}`,
   ];
 }
 
 function containerLines({ Spec }: ServiceJson): Lines {
   const spec = Spec.TaskTemplate.ContainerSpec;
-  const mounts = (spec.Mounts ?? []).map(
-    (mount) =>
-      `  ${mount.Target}: ${mount.Type} ${mount.Source ?? ''}${mount.ReadOnly ? ' (read only)' : ''}`,
+  const { Command = [], Args = [], Env = [] } = spec;
+  const mounts = (spec.Mounts ?? []).flatMap(({ Target, Source = '', ReadOnly, Type }) => [
+    ` Target:\t${Target}`,
+    `  Source:\t${Source}`,
+    `  ReadOnly:\t${ReadOnly ?? false}`,
+    `  Type:\t\t${Type}`,
+  ]);
+  const file = (target: string, source: string): Lines => [
+    ` Target:\t${target}`,
+    `  Source:\t${source}`,
+  ];
+  const limits = (spec.Ulimits ?? []).map(
+    ({ Name, Soft = 0, Hard = 0 }) => ` ${Name}: ${Soft}:${Hard}`,
   );
   return [
     'ContainerSpec:',
-    line('Image', spec.Image, ' '),
-    line('Entrypoint', spec.Command, ' '),
-    line('Args', spec.Args, ' '),
-    line('Env', spec.Env, ' '),
-    line('Dir', spec.Dir, ' '),
-    line('User', spec.User, ' '),
-    line('Hostname', spec.Hostname, ' '),
-    spec.Init ? line('Init', 'true', ' ') : null,
-    ...(mounts.length > 0 ? [' Mounts:', ...mounts] : []),
-    line(
-      'Secrets',
-      (spec.Secrets ?? []).map((secret) => `${secret.SecretName}->${secret.File.Name}`),
-      ' ',
+    ` Image:\t\t${spec.Image}`,
+    ...given(Command.length, ` Entrypoint:\t${Command.join(' ')}`),
+    ...given(Args.length, ` Args:\t\t${Args.join(' ')}`),
+    ...given(Env.length, ` Env:\t\t${Env.join(' ')}`),
+    ...given(spec.Dir, ` Dir:\t\t${spec.Dir}`),
+    ...given(typeof spec.Init === 'boolean', ` Init:\t\t${spec.Init}`),
+    ...given(spec.User, ` User: ${spec.User}`),
+    ...given(spec.Hostname, ` Hostname:\t${spec.Hostname}`),
+    ...section('Capabilities:', [
+      ...given(spec.CapabilityAdd?.length, ` Add: ${spec.CapabilityAdd?.join(', ')}`),
+      ...given(spec.CapabilityDrop?.length, ` Drop: ${spec.CapabilityDrop?.join(', ')}`),
+    ]),
+    ...section(
+      'SysCtls:',
+      sorted(spec.Sysctls).map(([key, value]) => ` ${key}${value && `: ${value}`}`),
     ),
-    line(
-      'Configs',
-      (spec.Configs ?? []).map((config) => `${config.ConfigName}->${config.File?.Name ?? ''}`),
-      ' ',
+    ...section('Ulimits:', [...limits].sort()),
+    ...section('Mounts:', mounts),
+    ...section(
+      'Configs:',
+      (spec.Configs ?? []).flatMap(({ File, ConfigName }) => file(File?.Name ?? '', ConfigName)),
     ),
+    ...section(
+      'Secrets:',
+      (spec.Secrets ?? []).flatMap(({ File, SecretName }) => file(File.Name, SecretName)),
+    ),
+  ];
+}
+
+function logLines({ Spec }: ServiceJson): Lines {
+  const driver = Spec.TaskTemplate.LogDriver;
+  if (!driver) return [];
+  const options = sorted(driver.Options).map(
+    ([key, value]) => `  ${key}${value && `:       ${value}`}`,
+  );
+  return [
+    'Log Driver:',
+    ...given(driver.Name, ` Name:\t\t${driver.Name}`),
+    ...section(' LogOpts:', options),
+    '',
   ];
 }
 
 function resourceLines({ Spec }: ServiceJson): Lines {
   const { Limits, Reservations } = Spec.TaskTemplate.Resources ?? {};
-  const part = (title: string, of: typeof Limits): Lines => {
-    if (!of?.NanoCPUs && !of?.MemoryBytes) return [];
-    return [
-      ` ${title}:`,
-      line('CPU', of.NanoCPUs ? of.NanoCPUs / 1e9 : 0, '  '),
-      line('Memory', of.MemoryBytes ? humanBinarySize(of.MemoryBytes) : '', '  '),
-    ];
-  };
-  const lines = [...part('Reservations', Reservations), ...part('Limits', Limits)];
-  return lines.length === 0 ? [] : ['Resources:', ...lines];
+  const part = (
+    title: string,
+    of: { NanoCPUs?: number; MemoryBytes?: number } | undefined,
+  ): Lines =>
+    section(` ${title}:`, [
+      ...given(of?.NanoCPUs, `  CPU:\t\t${(of?.NanoCPUs ?? 0) / 1e9}`),
+      ...given(of?.MemoryBytes, `  Memory:\t${humanBinarySize(of?.MemoryBytes ?? 0)}`),
+    ]);
+  return [
+    ...section('Resources:', [...part('Reservations', Reservations), ...part('Limits', Limits)]),
+    ...given(Limits?.Pids, `  PIDs:\t\t${Limits?.Pids}`),
+  ];
 }
 
 function networkLines(service: ServiceJson, names: ReadonlyMap<string, string>): Lines {
   const networks = service.Spec.TaskTemplate.Networks ?? [];
-  const ports = service.Endpoint?.Ports ?? [];
+  const ports = (service.Endpoint?.Ports ?? []).flatMap((port) => [
+    ` PublishedPort = ${port.PublishedPort ?? 0}`,
+    `  Protocol = ${port.Protocol ?? 'tcp'}`,
+    `  TargetPort = ${port.TargetPort}`,
+    `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
+    ...given(port.HostIp, `  HostIp = ${port.HostIp}`),
+  ]);
   return [
-    line(
-      'Networks',
-      networks.map(({ Target }) => names.get(Target) ?? Target),
+    ...given(
+      networks.length,
+      `Networks:${networks.map(({ Target }) => ` ${names.get(Target) ?? Target}`).join('')}`,
     ),
-    `Endpoint Mode:  ${service.Endpoint?.Spec?.Mode ?? service.Spec.EndpointSpec?.Mode ?? 'vip'}`,
-    ...(ports.length > 0 ? ['Ports:'] : []),
-    ...ports.flatMap((port) => [
-      ` PublishedPort = ${port.PublishedPort ?? 0}`,
-      `  Protocol = ${port.Protocol ?? 'tcp'}`,
-      `  TargetPort = ${port.TargetPort}`,
-      `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
-      ...(port.HostIp ? [`  HostIp = ${port.HostIp}`] : []),
-    ]),
+    `Endpoint Mode:\t${service.Endpoint?.Spec?.Mode ?? service.Spec.EndpointSpec?.Mode ?? 'vip'}`,
+    ...section('Ports:', ports),
+  ];
+}
+
+function healthLines({ Spec }: ServiceJson): Lines {
+  const check = Spec.TaskTemplate.ContainerSpec.Healthcheck;
+  if (!check) return [];
+  return [
+    ' Healthcheck:',
+    `  Interval = ${goDuration(check.Interval ?? 0)}`,
+    `  Retries = ${check.Retries ?? 0}`,
+    `  StartPeriod =\t${goDuration(check.StartPeriod ?? 0)}`,
+    `  Timeout =\t${goDuration(check.Timeout ?? 0)}`,
+    ...section(
+      '  Tests:',
+      (check.Test ?? []).map((word) => `\t Test = ${word}`),
+    ),
   ];
 }

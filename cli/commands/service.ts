@@ -150,8 +150,11 @@ export const inspect: Configure = (command, context) => {
         find: (ref) => context.client.service(ref, true),
         pretty: async (services) => {
           const networks = await context.client.networks({ scope: ['swarm'] });
-          const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
-          return services.map((service) => prettyService(service, names));
+          const world = {
+            networks: new Map(networks.map(({ Id, Name }) => [Id, Name])),
+            nowMs: context.clock.wallMs(),
+          };
+          return services.map((service) => prettyService(service, world));
         },
       }),
     );

@@ -4,6 +4,7 @@ import type { ImageSummaryJson } from '../../common/model/engine-json/image.ts';
 import type { DiskUsageJson } from '../../common/model/engine-json/system.ts';
 import { type Row, renderListing } from '../output/listing.ts';
 import { ago, humanSize, preciseSize } from '../output/units.ts';
+import { containerRow } from './container.ts';
 import { type Configure, printLine, UsageError } from './context.ts';
 import { SHORT_ID_CHARS } from './tasks.ts';
 
@@ -34,8 +35,23 @@ export const df: Configure = (command, context) => {
       context.stdout.write(containerTable(usage, context.clock.wallMs()));
       printLine(context, '\nLocal Volumes space usage:\n');
       context.stdout.write(volumeTable(usage));
+      printLine(context, `\nBuild cache usage: ${preciseSize(0)}\n`);
+      context.stdout.write(
+        renderListing({ columns: CACHE_COLUMNS, rows: [], quietField: 'ID' }, {}),
+      );
     });
 };
+
+/** Nothing is built here: Docker's headings over nothing, for who reads by them. */
+const CACHE_COLUMNS = [
+  ['CACHE ID', 'ID'],
+  ['CACHE TYPE', 'Type'],
+  ['SIZE', 'Size'],
+  ['CREATED', 'Created'],
+  ['LAST USED', 'LastUsed'],
+  ['USAGE', 'Usage'],
+  ['SHARED', 'Shared'],
+] as const;
 
 function summary(usage: DiskUsageJson): Row[] {
   const images = usage.Images ?? [];
@@ -101,8 +117,8 @@ function imageTable(images: readonly ImageSummaryJson[], nowMs: number): string 
       ID: image.Id.replace(/^sha256:/, '').slice(0, SHORT_ID_CHARS),
       Created: ago(image.Created, nowMs),
       Size: humanSize(image.Size),
-      SharedSize: humanSize(image.SharedSize ?? 0),
-      UniqueSize: humanSize(image.Size - (image.SharedSize ?? 0)),
+      SharedSize: preciseSize(image.SharedSize ?? 0),
+      UniqueSize: preciseSize(image.Size - (image.SharedSize ?? 0)),
       Containers: String(image.Containers ?? 0),
     };
   });
@@ -120,21 +136,16 @@ function imageTable(images: readonly ImageSummaryJson[], nowMs: number): string 
 }
 
 function containerTable({ Containers }: DiskUsageJson, nowMs: number): string {
-  const rows = (Containers ?? []).map((container) => ({
-    ID: container.Id.slice(0, SHORT_ID_CHARS),
-    Image: container.Image,
-    Command: container.Command,
-    Size: humanSize(container.SizeRw ?? 0),
-    Created: ago(container.Created, nowMs),
-    Status: container.Status,
-    Names: container.Names.map((name) => name.replace(/^\//, '')).join(','),
-  }));
+  const rows = (Containers ?? []).map(({ SizeRootFs: _, ...container }) =>
+    containerRow(container, true, nowMs),
+  );
   const columns = [
     ['CONTAINER ID', 'ID'],
     ['IMAGE', 'Image'],
     ['COMMAND', 'Command'],
+    ['LOCAL VOLUMES', 'LocalVolumes'],
     ['SIZE', 'Size'],
-    ['CREATED', 'Created'],
+    ['CREATED', 'RunningFor'],
     ['STATUS', 'Status'],
     ['NAMES', 'Names'],
   ] as const;

@@ -1,11 +1,10 @@
 /** `skep version`, `skep info`, `skep inspect`. */
 import { createRequire } from 'node:module';
-import type { EngineVersionJson, InfoJson } from '../../common/model/engine-json/system.ts';
+import type { EngineVersionJson } from '../../common/model/engine-json/system.ts';
 import { contextInForce } from '../client/contexts.ts';
 import { hasStatus } from '../client/transport.ts';
 import { renderInspect } from '../output/listing.ts';
 import { parseTemplate } from '../output/template.ts';
-import { humanBinarySize } from '../output/units.ts';
 import {
   type CommandContext,
   type Configure,
@@ -14,6 +13,7 @@ import {
   printLine,
   warnLine,
 } from './context.ts';
+import { infoText } from './system-info.ts';
 
 /** The version in package.json, which lies two or three folders up: beside cli/ or beside dist/. */
 function clientVersion(): string {
@@ -69,7 +69,14 @@ function inGo({ Client, Server }: { readonly Client: object; readonly Server: ob
 }
 
 function versionText(
-  client: { readonly Version: string; readonly ApiVersion: string; readonly NodeVersion: string },
+  client: {
+    readonly Version: string;
+    readonly ApiVersion: string;
+    readonly NodeVersion: string;
+    readonly Os: string;
+    readonly Arch: string;
+    readonly Context: string;
+  },
   server: EngineVersionJson | null,
 ): string {
   const lines = [
@@ -77,6 +84,8 @@ function versionText(
     ` Version:           ${client.Version}`,
     ` API version:       ${client.ApiVersion}`,
     ` Node version:      ${client.NodeVersion}`,
+    ` OS/Arch:           ${client.Os}/${client.Arch}`,
+    ` Context:           ${client.Context}`,
     ...(server
       ? [
           '',
@@ -96,49 +105,13 @@ export const info: Configure = (command, context) => {
     .option('-f, --format <template>', 'json or a template')
     .action(async ({ format }: { readonly format?: string }) => {
       const found = await context.client.info();
-      if (format === undefined) context.stdout.write(infoText(found));
+      const client = { version: clientVersion(), contextName: contextInForce(context.env) };
+      if (format === undefined) context.stdout.write(infoText(client, found));
       else if (format === 'json') printLine(context, JSON.stringify(found));
       else printLine(context, parseTemplate(format, false).render(found));
       for (const warning of found.Warnings ?? []) warnLine(context, warning);
     });
 };
-
-function infoText(found: InfoJson): string {
-  const { Swarm: swarm } = found;
-  const lines: (string | null)[] = [
-    'Server:',
-    ` Containers: ${found.Containers ?? 0}`,
-    `  Running: ${found.ContainersRunning ?? 0}`,
-    `  Paused: ${found.ContainersPaused ?? 0}`,
-    `  Stopped: ${found.ContainersStopped ?? 0}`,
-    ` Images: ${found.Images ?? 0}`,
-    ` Server Version: ${found.ServerVersion ?? ''}`,
-    ` Storage Driver: ${found.Driver ?? ''}`,
-    ` Cgroup Driver: ${found.CgroupDriver ?? ''}`,
-    found.CgroupVersion ? ` Cgroup Version: ${found.CgroupVersion}` : null,
-    ` Swarm: ${swarm.LocalNodeState ?? 'inactive'}`,
-    swarm.NodeID ? `  NodeID: ${swarm.NodeID}` : null,
-    swarm.Error ? `  Error: ${swarm.Error}` : null,
-    swarm.NodeID ? `  Is Manager: ${swarm.ControlAvailable ?? false}` : null,
-    swarm.Cluster?.ID ? `  ClusterID: ${swarm.Cluster.ID}` : null,
-    swarm.ControlAvailable ? `  Managers: ${swarm.Managers ?? 0}` : null,
-    swarm.ControlAvailable ? `  Nodes: ${swarm.Nodes ?? 0}` : null,
-    swarm.NodeAddr ? `  Node Address: ${swarm.NodeAddr}` : null,
-    ...(swarm.RemoteManagers?.length
-      ? ['  Manager Addresses:', ...swarm.RemoteManagers.map(({ Addr }) => `   ${Addr}`)]
-      : []),
-    ` Kernel Version: ${found.KernelVersion ?? ''}`,
-    ` Operating System: ${found.OperatingSystem ?? ''}`,
-    ` OSType: ${found.OSType ?? ''}`,
-    ` Architecture: ${found.Architecture ?? ''}`,
-    ` CPUs: ${found.NCPU ?? 0}`,
-    ` Total Memory: ${humanBinarySize(found.MemTotal ?? 0)}`,
-    ` Name: ${found.Name ?? ''}`,
-    ` ID: ${found.ID ?? ''}`,
-    ` Root Dir: ${found.DockerRootDir ?? ''}`,
-  ];
-  return `${lines.filter((line) => line !== null).join('\n')}\n`;
-}
 
 export const inspect: Configure = (command, context) => {
   command

@@ -30,7 +30,13 @@ const ANSWERS = JSON.parse(
 const listOf = (path: string): readonly Named[] => ANSWERS[path] as readonly Named[];
 
 const isNamed = (object: Named, ref: string): boolean => {
-  const names = [object.ID, object.Name, object.Spec?.Name, object.Description?.Hostname];
+  const names = [
+    object.ID,
+    object.Id,
+    object.Name,
+    object.Spec?.Name,
+    object.Description?.Hostname,
+  ];
   return ref !== '' && names.includes(ref);
 };
 
@@ -129,6 +135,7 @@ const SAME: readonly (readonly string[])[] = [
   'history -q nginx:1.25',
   'history -H=false nginx:1.25',
   'system df',
+  'system df -v',
   'version --format {{.Server.Version}}|{{.Server.APIVersion}}|{{.Client.Context}}',
   'info --format {{.Swarm.NodeID}}|{{.ServerVersion}}',
   'swarm join-token -q worker',
@@ -212,6 +219,25 @@ describe.skipIf(!hasDocker)('what docker prints, skep prints', () => {
       expect(await printed(SKEP, words)).toEqual(await printed('docker', words));
     },
   );
+
+  test('service inspect --pretty, but for blanks at ends', async () => {
+    const words = ['service', 'inspect', '--pretty', 'shop_web-2', 'max', 'full'];
+    const lists = [await printed(SKEP, words), await printed('docker', words)];
+    const [ours, theirs] = lists.map(({ stdout }) =>
+      stdout.replaceAll(/ +$/gm, '').replaceAll(/\n\n+/g, '\n\n').trim(),
+    );
+    expect(ours).toBe(theirs);
+    expect(ours).toContain('\n User: 33:33\nCapabilities:\n');
+  });
+
+  test('info, but for the client and for programs that are not used', async () => {
+    const serverOf = ({ stdout }: { readonly stdout: string }): string[] =>
+      stdout.split('\n').filter((line) => !/^ (Init Binary|\w+ version): /.test(line));
+    const [ours, theirs] = [await printed(SKEP, ['info']), await printed('docker', ['info'])];
+    const from = (lines: string[]): string[] => lines.slice(lines.indexOf('Server:'));
+    expect(from(serverOf(ours))).toEqual(from(serverOf(theirs)));
+    expect(ours.stdout).toContain('\n Context:    default\n');
+  });
 
   test.each(WRONG)('%s: the same exit status', { timeout: 30_000 }, async (line) => {
     const words = line.split(' ');

@@ -42,7 +42,12 @@ export interface ServiceJson extends ObjectHeadJson {
     readonly Ports?: readonly PortJson[];
     readonly VirtualIPs?: readonly { readonly NetworkID: string; readonly Addr: string }[];
   };
-  readonly UpdateStatus?: { readonly State?: string; readonly Message?: string };
+  readonly UpdateStatus?: {
+    readonly State?: string;
+    readonly StartedAt?: string;
+    readonly CompletedAt?: string;
+    readonly Message?: string;
+  };
   readonly ServiceStatus?: {
     readonly RunningTasks: number;
     readonly DesiredTasks: number;

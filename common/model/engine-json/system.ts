@@ -15,6 +15,34 @@ export interface DiskUsageJson {
     | null;
 }
 
+/** What `info` shows of the cluster. */
+export interface InfoClusterJson {
+  readonly ID?: string;
+  readonly TLSInfo?: TlsInfoJson;
+  readonly Spec?: {
+    readonly Orchestration?: { readonly TaskHistoryRetentionLimit?: number };
+    readonly Raft?: {
+      readonly SnapshotInterval?: number;
+      readonly KeepOldSnapshots?: number;
+      readonly ElectionTick?: number;
+      readonly HeartbeatTick?: number;
+    };
+    /** nanoseconds */
+    readonly Dispatcher?: { readonly HeartbeatPeriod?: number };
+    readonly CAConfig?: {
+      /** nanoseconds */
+      readonly NodeCertExpiry?: number;
+      readonly ForceRotate?: number;
+      readonly ExternalCAs?: readonly { readonly Protocol: string; readonly URL: string }[];
+    };
+    readonly EncryptionConfig?: { readonly AutoLockManagers?: boolean };
+  };
+  readonly RootRotationInProgress?: boolean;
+  readonly DefaultAddrPool?: readonly string[];
+  readonly SubnetSize?: number;
+  readonly DataPathPort?: number;
+}
+
 export interface InfoJson {
   readonly ID?: string;
   readonly Name?: string;
@@ -28,7 +56,7 @@ export interface InfoJson {
     readonly Nodes?: number;
     readonly Managers?: number;
     readonly RemoteManagers?: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
-    readonly Cluster?: { readonly ID?: string; readonly TLSInfo?: TlsInfoJson } | null;
+    readonly Cluster?: InfoClusterJson | null;
   };
   readonly Images?: number;
   readonly Containers?: number;
@@ -45,6 +73,30 @@ export interface InfoJson {
   readonly NCPU?: number;
   readonly MemTotal?: number;
   readonly DockerRootDir?: string;
+  readonly DriverStatus?: readonly (readonly [string, string])[] | null;
+  readonly LoggingDriver?: string;
+  readonly Plugins?: {
+    readonly Volume?: readonly string[] | null;
+    readonly Network?: readonly string[] | null;
+    readonly Log?: readonly string[] | null;
+  };
+  readonly Runtimes?: Readonly<Record<string, object>>;
+  readonly DefaultRuntime?: string;
+  readonly SecurityOptions?: readonly string[] | null;
+  readonly Debug?: boolean;
+  readonly HttpProxy?: string;
+  readonly HttpsProxy?: string;
+  readonly NoProxy?: string;
+  readonly Labels?: readonly string[] | null;
+  readonly ExperimentalBuild?: boolean;
+  readonly RegistryConfig?: {
+    readonly InsecureRegistryCIDRs?: readonly string[] | null;
+    readonly IndexConfigs?: Readonly<
+      Record<string, { readonly Name?: string; readonly Secure?: boolean }>
+    >;
+    readonly Mirrors?: readonly string[] | null;
+  };
+  readonly LiveRestoreEnabled?: boolean;
   readonly Warnings?: readonly string[] | null;
 }
 
