@@ -108,11 +108,15 @@ export function filterMap(items: readonly string[] | undefined): Record<string, 
   return out;
 }
 
-/** Runs `work` on each item; all are tried, each failure is printed, then exit status 1. */
+/**
+ * Runs `work` on each item; all are tried, each failure is printed, then exit status 1.
+ * @param isNamed each failure begins with the item's name
+ */
 export async function eachOf(
   context: CommandContext,
   items: readonly string[],
   work: (item: string) => Promise<void>,
+  isNamed = false,
 ): Promise<void> {
   let failed = false;
   for (const item of items) {
@@ -121,7 +125,7 @@ export async function eachOf(
     } catch (err) {
       if (err instanceof ExitError) throw err;
       failed = true;
-      warnLine(context, errorLine(err));
+      warnLine(context, `${isNamed ? `${item}: ` : ''}${errorLine(err)}`);
     }
   }
   if (failed) throw new ExitError(1);

@@ -201,9 +201,11 @@ export const scale: Configure = (command, context) => {
           wanted.map(([ref]) => ref),
           async (ref) => {
             const replicas = wanted.find(([name]) => name === ref)![1];
-            scaled.push([ref, await scaleService(context, ref, replicas)]);
+            await scaleService(context, ref, replicas);
+            scaled.push([ref, ref]);
             printLine(context, `${ref} scaled to ${replicas}`);
           },
+          true,
         );
       } finally {
         if (!detach && scaled.length > 0) await waitForServices(context, scaled);
@@ -219,23 +221,17 @@ function parseScale(text: string): readonly [string, number] {
   return [match[1]!, Number(match[2])];
 }
 
-/** The service's id. */
-async function scaleService(
-  context: CommandContext,
-  ref: string,
-  replicas: number,
-): Promise<string> {
+async function scaleService(context: CommandContext, ref: string, replicas: number): Promise<void> {
   const service = await context.client.service(ref);
   const { Replicated, ReplicatedJob } = service.Spec.Mode ?? {};
   if (!Replicated && !ReplicatedJob) {
-    throw new UsageError(`${ref}: scale can only be used with replicated or replicated-job mode`);
+    throw new UsageError('scale can only be used with replicated or replicated-job mode');
   }
   const mode = Replicated
     ? { Replicated: { Replicas: replicas } }
     : { ReplicatedJob: { ...ReplicatedJob, TotalCompletions: replicas } };
   const spec = { ...service.Spec, Mode: mode };
   await context.client.serviceUpdate(service.ID, service.Version.Index, spec);
-  return service.ID;
 }
 
 export const rollback: Configure = (command, context) => {

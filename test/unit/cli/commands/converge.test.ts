@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ApiError } from '../../../../cli/client/transport.ts';
 import { viewService } from '../../../../cli/commands/converge.ts';
 import { isOver, viewJob } from '../../../../cli/commands/job-progress.ts';
 import { scale } from '../../../../cli/commands/service.ts';
@@ -134,7 +135,7 @@ overall progress: 0 out of 2 tasks
 overall progress: 1 out of 2 tasks
 overall progress: 2 out of 2 tasks
 verify: Waiting 5 seconds to verify that tasks are stable...
-verify: Service s converged
+verify: Service web converged
 `,
     });
     expect(clock.monotonicMs()).toBeGreaterThanOrEqual(5_000);
@@ -147,7 +148,7 @@ verify: Service s converged
       'verify: Waiting 5 seconds to verify that tasks are stable...',
       'verify: Detected task failure',
       'verify: Waiting 5 seconds to verify that tasks are stable...',
-      'verify: Service s converged',
+      'verify: Service web converged',
     ]);
   });
 
@@ -186,8 +187,15 @@ verify: Service s converged
     const result = await runCommand(scale, ['web=2'], { engine });
     expect(result).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/scale can only be used/),
+      stderr: 'web: scale can only be used with replicated or replicated-job mode\n',
     });
+    const none = {
+      service: async () => {
+        throw new ApiError(404, 'service web not found');
+      },
+    };
+    const missing = await runCommand(scale, ['web=2'], { engine: none });
+    expect(missing.stderr).toBe('web: Error response from daemon: service web not found\n');
     const wrong = await runCommand(scale, ['web'], { engine });
     expect(wrong.stderr).toMatch(/expected SERVICE=REPLICAS/);
   });
