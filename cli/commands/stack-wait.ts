@@ -182,6 +182,8 @@ async function showFailures(
 }
 
 async function lastLines(context: CommandContext, task: TaskJson): Promise<readonly string[]> {
+  // Its node never began it: there is no log, and what the managers say of that helps nobody.
+  if (task.Status.State === 'rejected') return [];
   try {
     const query = { tail: String(LOG_LINES) };
     const body = await context.client.logs('tasks', task.ID, query, context.signal);

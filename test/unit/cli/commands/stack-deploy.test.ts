@@ -308,6 +308,16 @@ describe('how a deployment ends', () => {
     });
   });
 
+  test('a task that its node rejected has no lines of a log', async () => {
+    write(FILE);
+    world.rooms.outcome = (task) => (serviceOf(task) === 'shop_web' ? 'rejected' : 'running');
+    world.logOf = () => 'warning: incomplete log stream: no such container\n';
+    const { status, stderr } = await up('--timeout', '30s');
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/\nshop_web\.\d \(\w+\) rejected: /);
+    expect(stderr).not.toContain('  | ');
+  });
+
   test('with 3 when time is over', async () => {
     write(FILE);
     world.rooms.outcome = (task) => (task.slot === 2 ? 'failed' : 'running');
