@@ -3,9 +3,9 @@
  * of it comes through the context, so that tests can pass their own.
  */
 import type { Readable, Writable } from 'node:stream';
-import { getSystemErrorMap } from 'node:util';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Clock } from '../../common/base/clock.ts';
+import { systemErrorWords } from '../../common/base/errors.ts';
 import type { EngineClient } from '../client/engine-client.ts';
 
 export interface Terminal extends Writable {
@@ -142,10 +142,10 @@ export function errorLine(err: unknown): string {
 }
 
 /** What the system says of a file, in the words that people know: `open FILE: no such file or directory`. */
-function fileFailure({ path, errno, syscall }: NodeJS.ErrnoException): string | null {
-  const words = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
-  if (path === undefined || words === undefined) return null;
-  return `${syscall === 'access' ? 'open' : syscall} ${path}: ${words}`;
+function fileFailure(err: NodeJS.ErrnoException): string | null {
+  const { path, errno, syscall } = err;
+  if (path === undefined || errno === undefined) return null;
+  return `${syscall === 'access' ? 'open' : syscall} ${path}: ${systemErrorWords(err)}`;
 }
 
 /** Declares flags that Docker has and we do not do yet: refused by name. */

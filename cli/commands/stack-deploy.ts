@@ -63,10 +63,10 @@ export const deploy: Configure = (command, context) => {
       }
       const request = await stackRequest(context, name, flags.composeFile ?? [], flags);
       const ignoreRefused = flags.ignoreRefused ?? false;
-      const { stack, warnings } = loadStack({ ...request, ignoreRefused });
+      const loaded = loadStack({ ...request, ignoreRefused });
       const manager = await requireManager(context);
-      for (const warning of warnings) warnLine(context, warning);
-      const asked = await requestOf(context, stack, {
+      for (const warning of loaded.warnings) warnLine(context, warning);
+      const asked = await requestOf(context, loaded, {
         prune: flags.prune ?? false,
         resolve: flags.resolveImage,
         withRegistryAuth: flags.withRegistryAuth ?? false,

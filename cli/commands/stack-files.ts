@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { systemErrorWords } from '../../common/base/errors.ts';
 import type { StackFile, StackRequest } from '../compose/stack.ts';
 import { type CommandContext, collect, UsageError } from './context.ts';
 
@@ -62,9 +63,6 @@ function readFileText({ cwd }: CommandContext, file: string): string {
   try {
     return readFileSync(resolve(cwd, file), 'utf8');
   } catch (err) {
-    const { code } = err as NodeJS.ErrnoException;
-    throw new UsageError(
-      code === 'ENOENT' ? `open ${file}: no such file or directory` : `open ${file}: ${code}`,
-    );
+    throw new UsageError(`open ${file}: ${systemErrorWords(err)}`);
   }
 }

@@ -31,10 +31,10 @@ export const diff: Configure = (command, context) => {
     .action(async (name: string, flags: DiffFlags) => {
       const request = await stackRequest(context, name, flags.composeFile ?? [], flags);
       const ignoreRefused = flags.ignoreRefused ?? false;
-      const { stack, warnings } = loadStack({ ...request, ignoreRefused });
+      const loaded = loadStack({ ...request, ignoreRefused });
       await requireManager(context);
-      for (const warning of warnings) warnLine(context, warning);
-      const asked = await requestOf(context, stack, {
+      for (const warning of loaded.warnings) warnLine(context, warning);
+      const asked = await requestOf(context, loaded, {
         prune: flags.prune ?? false,
         resolve: flags.resolveImage,
         withRegistryAuth: flags.withRegistryAuth ?? false,

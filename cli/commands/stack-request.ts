@@ -4,7 +4,10 @@ import type { StackRequestJson } from '../../common/model/engine-json/stack.ts';
 import { isPredefinedNetwork } from '../../common/model/predefined-networks.ts';
 import { IMAGE_LABEL } from '../../common/model/stack.ts';
 import { hasStatus } from '../client/transport.ts';
-import type { FileUse, Stack, StackService } from '../compose/stack.ts';
+import type { ExternalPlaces } from '../compose/convert.ts';
+import type { LoadedStack } from '../compose/load-stack.ts';
+import { problemAt, StackFileError } from '../compose/problems.ts';
+import type { ExternalObject, FileUse, Stack, StackService } from '../compose/stack.ts';
 import { type CommandContext, UsageError } from './context.ts';
 import { type ResolvedImage, resolveImage, sentRegistryAuth } from './service-spec.ts';
 import { ofStack } from './stack.ts';
@@ -31,13 +34,13 @@ export interface RequestOptions {
   readonly withRegistryAuth: boolean;
 }
 
-/** Throws `UsageError` for an external network that is not there. */
+/** Throws `StackFileError` for what is external and not there. */
 export async function requestOf(
   context: CommandContext,
-  stack: Stack,
+  { stack, places }: Pick<LoadedStack, 'stack' | 'places'>,
   { prune, resolve, withRegistryAuth }: RequestOptions,
 ): Promise<StackRequestJson> {
-  await checkExternalNetworks(context, stack);
+  await checkExternal(context, stack, places);
   const existing = await context.client.services(ofStack(stack.name));
   const byName = new Map(existing.map((service) => [service.Spec.Name, service]));
   return {
@@ -54,21 +57,40 @@ export async function requestOf(
   };
 }
 
-async function checkExternalNetworks(context: CommandContext, stack: Stack): Promise<void> {
-  for (const name of stack.externalNetworks) {
-    if (isPredefinedNetwork(name) || name === 'default') continue;
-    try {
-      const { Scope } = await context.client.network(name);
-      if (Scope === 'swarm') continue;
-      throw new UsageError(
-        `network "${name}" is declared as external, but it is not in the right scope: "${Scope}" instead of "swarm"`,
-      );
-    } catch (err) {
-      if (!hasStatus(err, 404)) throw err;
-      throw new UsageError(
-        `network "${name}" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed`,
-      );
+/** Asked all at once, and told all at once. */
+async function checkExternal(
+  context: CommandContext,
+  { external }: Stack,
+  places: ExternalPlaces,
+): Promise<void> {
+  const asked = external.map(async (object) => {
+    const [failure, place] = [await failureOf(context, object), places(object)];
+    return failure === null || place === null ? [] : [problemAt(place, failure)];
+  });
+  const problems = (await Promise.all(asked)).flat();
+  if (problems.length > 0) throw new StackFileError(problems);
+}
+
+/** null = it is there. */
+async function failureOf(
+  { client }: CommandContext,
+  { kind, name }: ExternalObject,
+): Promise<string | null> {
+  if (kind === 'network' && (isPredefinedNetwork(name) || name === 'default')) return null;
+  try {
+    if (kind !== 'network') {
+      await client.secret(`${kind}s`, name);
+      return null;
     }
+    const { Scope } = await client.network(name);
+    if (Scope === 'swarm') return null;
+    return `network "${name}" is declared as external, but it is not in the right scope: "${Scope}" instead of "swarm"`;
+  } catch (err) {
+    if (!hasStatus(err, 404)) throw err;
+    if (kind !== 'network') {
+      return `${kind} not found: ${name}; it is declared as external and must exist before (skep ${kind} create)`;
+    }
+    return `network "${name}" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed`;
   }
 }
 

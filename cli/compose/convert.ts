@@ -4,10 +4,11 @@ import { companionNames } from './companions.ts';
 import { checkDependencies } from './dependencies.ts';
 import { Item } from './item.ts';
 import type { Fact } from './judge.ts';
-import type { StackScope } from './scope.ts';
+import type { Place } from './problems.ts';
+import type { Declaration, StackScope } from './scope.ts';
 import { serviceSection } from './service-section.ts';
-import type { Stack, StackRequest } from './stack.ts';
-import { fileSection, networkSection, volumeSection } from './top-sections.ts';
+import type { ExternalObject, Stack, StackRequest, StackService } from './stack.ts';
+import { type FileSection, fileSection, networkSection, volumeSection } from './top-sections.ts';
 import { childPath, type Findings, type MapValue } from './tree.ts';
 
 export interface Conversion {
@@ -18,8 +19,16 @@ export interface Conversion {
   readonly readFile: StackScope['readFile'];
 }
 
+/** Where a file declares it; null of what no file does. */
+export type ExternalPlaces = (object: ExternalObject) => Place | null;
+
+export interface Converted {
+  readonly stack: Stack;
+  readonly places: ExternalPlaces;
+}
+
 /** Problems are noted; the stack is of use only when there are none. */
-export function convertModel(model: MapValue, conversion: Conversion): Stack {
+export function convertModel(model: MapValue, conversion: Conversion): Converted {
   const { request, findings, facts, readFile } = conversion;
   const skipped = new Set(facts.filter(({ kind }) => kind === 'refused').map(({ place }) => place));
   const ignored = ({ path, place }: Item, why: string): void => {
@@ -70,19 +79,55 @@ export function convertModel(model: MapValue, conversion: Conversion): Stack {
     declaration: networks.declarations.get(key)!,
     spec: networks.specs.get(key)!,
   }));
-  return {
+  const places = placesOf([
+    ['network', networks.declarations],
+    ['secret', secrets.declarations],
+    ['config', configs.declarations],
+  ]);
+  const converted = {
     name: stack,
     networks: used
       .filter(({ declaration }) => !declaration.external)
       .map(({ spec }) => spec)
       .sort((a, b) => (a.Name < b.Name ? -1 : 1)),
-    externalNetworks: used
-      .filter(({ declaration }) => declaration.external)
-      .map(({ declaration }) => declaration.name),
+    external: [
+      ...externalOf(
+        'network',
+        used.map(({ declaration }) => declaration),
+      ),
+      ...externalOf('secret', usedFiles(secrets, services, 'secrets')),
+      ...externalOf('config', usedFiles(configs, services, 'configs')),
+    ],
     secrets: secrets.specs,
     configs: configs.specs,
     services,
   };
+  return { stack: converted, places };
+}
+
+function placesOf(
+  sections: readonly (readonly [ExternalObject['kind'], ReadonlyMap<string, Declaration>])[],
+): ExternalPlaces {
+  return (object) => {
+    const declarations = sections.find(([kind]) => kind === object.kind)?.[1].values() ?? [];
+    return [...declarations].find(({ name }) => name === object.name)?.place ?? null;
+  };
+}
+
+function externalOf(
+  kind: ExternalObject['kind'],
+  declarations: readonly Declaration[],
+): readonly ExternalObject[] {
+  return declarations.flatMap(({ name, external }) => (external ? [{ kind, name }] : []));
+}
+
+function usedFiles(
+  { declarations }: FileSection,
+  services: readonly StackService[],
+  kind: 'secrets' | 'configs',
+): readonly Declaration[] {
+  const names = new Set(services.flatMap((service) => service[kind].map(({ name }) => name)));
+  return [...declarations.values()].filter(({ name }) => names.has(name));
 }
 
 /** A network or volume that no service uses is not made: whatever it says has no effect, what is refused too. */

@@ -3,7 +3,7 @@
  * one file at a time; how files go together is not known here.
  */
 import { dirname, isAbsolute, join, relative } from 'node:path';
-import { SkepError } from '../../common/base/errors.ts';
+import { SkepError, systemErrorWords } from '../../common/base/errors.ts';
 import { mendBlanks } from './blanks.ts';
 import { conform, type PathBase } from './conform.ts';
 import { parseDotenv } from './dotenv.ts';
@@ -91,8 +91,7 @@ export class LoadContext {
   }
 
   #unreadable(path: string, err: unknown): string {
-    const code = (err as NodeJS.ErrnoException).code ?? String(err);
-    return `cannot read ${this.#shown(path)}: ${code}`;
+    return `cannot read ${this.#shown(path)}: ${systemErrorWords(err)}`;
   }
 
   /** The values of one file by itself; null when they cannot be read (the problems are noted). */

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { SkepError } from '../../common/base/errors.ts';
 import { checkName } from '../../common/model/names.ts';
-import { convertModel } from './convert.ts';
+import { convertModel, type ExternalPlaces } from './convert.ts';
 import type { Environment } from './files.ts';
 import { type Fact, judgeKeys } from './judge.ts';
 import { environmentWith, LoadContext, shownPaths } from './load-context.ts';
@@ -26,6 +26,8 @@ export interface LoadedModel {
 
 export interface LoadedStack extends LoadedModel {
   readonly stack: Stack;
+  /** of what must exist */
+  readonly places: ExternalPlaces;
 }
 
 const WARNINGS_MAX = 30;
@@ -35,11 +37,11 @@ const WARNINGS_MAX = 30;
  * cannot be one or a file of variables that cannot be read.
  */
 export function loadStack(request: StackRequest): LoadedStack {
-  const { context, stack, model, facts } = convertRequest(request);
+  const { context, stack, places, model, facts } = convertRequest(request);
   const { problems } = context.findings;
   if (!request.ignoreRefused) problems.push(...facts.filter(isRefused).map(refusal));
   if (problems.length > 0) throw new StackFileError(problems);
-  return { stack, model, facts: byPlace(facts), warnings: warningsOf(context, facts) };
+  return { stack, places, model, facts: byPlace(facts), warnings: warningsOf(context, facts) };
 }
 
 export interface LintReport {
@@ -62,13 +64,13 @@ export function lintStack(request: StackRequest): LintReport {
 function convertRequest(request: StackRequest) {
   checkName(request.name);
   const { context, env, model, facts } = readModel(request);
-  const stack = convertModel(model, {
+  const { stack, places } = convertModel(model, {
     request: { ...request, env },
     findings: context.findings,
     facts,
     readFile: (path, place, isRequired) => context.read(path, place, isRequired),
   });
-  return { context, stack, model, facts };
+  return { context, stack, places, model, facts };
 }
 
 /**

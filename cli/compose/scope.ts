@@ -19,6 +19,8 @@ export interface VolumeDeclaration {
 export interface Declaration {
   readonly name: string;
   readonly external: boolean;
+  /** where the file says so; null of what no file declares */
+  readonly place: Place | null;
 }
 
 export interface StackScope {

@@ -34,13 +34,19 @@ export interface StackService {
   readonly configs: readonly FileUse[];
 }
 
+/** A network, secret or config that is not the stack's. */
+export interface ExternalObject {
+  readonly kind: 'network' | 'secret' | 'config';
+  readonly name: string;
+}
+
 /** In file order, networks and services sorted by name. */
 export interface Stack {
   readonly name: string;
   /** to be made when missing */
   readonly networks: readonly NetworkCreateJson[];
-  /** names of networks that must exist */
-  readonly externalNetworks: readonly string[];
+  /** what must exist: those that services use, networks first */
+  readonly external: readonly ExternalObject[];
   readonly secrets: readonly SecretSpecJson[];
   readonly configs: readonly SecretSpecJson[];
   readonly services: readonly StackService[];

@@ -11,13 +11,8 @@ import {
   withNamespace,
 } from './scope.ts';
 
-interface Named {
-  readonly name: string;
-  readonly external: boolean;
-}
-
 /** Stands for a declaration whose mistake is told, so that its uses are none. */
-const unusable = (key: string): Named => ({ name: key, external: true });
+const unusable = (key: string): Declaration => ({ name: key, external: true, place: null });
 
 /** `external: true`, `external: {name: x}`, `name: x`. */
 function naming(
@@ -26,7 +21,7 @@ function naming(
   fields: Fields,
   check: (name: string) => void,
   at: Item,
-): Named {
+): Declaration {
   const external = fields.get('external');
   let name = fields.get('name')?.text() ?? null;
   let isExternal = false;
@@ -39,7 +34,8 @@ function naming(
   } else if (external) isExternal = external.boolean() ?? false;
   const full = name ?? (isExternal ? key : scopedName(stack, key));
   (fields.get('name') ?? at).attempt(() => check(full));
-  return { name: full, external: isExternal };
+  const { place } = fields.get('name') ?? external ?? at;
+  return { name: full, external: isExternal, place };
 }
 
 export interface NetworkSection {
@@ -72,7 +68,7 @@ export function networkSection(stack: string, section: Item | undefined): Networ
   }
   if (!declarations.has('default')) {
     const name = scopedName(stack, 'default');
-    declarations.set('default', { name, external: false });
+    declarations.set('default', { name, external: false, place: null });
     specs.set('default', { Name: name, Driver: 'overlay', Labels: withNamespace(stack, {}) });
   }
   return { declarations, specs };

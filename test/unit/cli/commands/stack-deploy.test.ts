@@ -269,6 +269,37 @@ describe('a deployment that somebody else overtakes', () => {
   });
 });
 
+describe('what a stack needs from outside', () => {
+  test('is told with its place, all at once, before anything is made', async () => {
+    writeFileSync(
+      join(cwd, 'stack.yml'),
+      `services:
+  web: {image: w, networks: [front], secrets: [key, own], configs: [site]}
+networks:
+  front: {external: true}
+  unused: {external: true}
+secrets:
+  key: {external: true}
+  own: {environment: HOME}
+  unused: {external: true}
+configs:
+  site:
+    external: true
+    name: live
+`,
+    );
+    const { status, stdout, stderr } = await world.run(deploy, argv(), { cwd, env: { HOME: '/' } });
+    expect([status, stdout]).toEqual([1, '']);
+    expect(stderr.match(/^stack.*/gm)).toEqual([
+      'stack.yml:5:3: networks.unused has no effect: no service uses it: it is not made',
+      'stack.yml:4:21: network "front" is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed',
+      'stack.yml:7:19: secret not found: key; it is declared as external and must exist before (skep secret create)',
+      'stack.yml:13:11: config not found: live; it is declared as external and must exist before (skep config create)',
+    ]);
+    expect(world.names('network')).toEqual([]);
+  });
+});
+
 describe('how a deployment ends', () => {
   const fails = (name: string) => (task: Task) => (serviceOf(task) === name ? 'failed' : 'running');
 

@@ -52,7 +52,7 @@ describe('the network of a node', () => {
 
   test('needs no network of the stack', () => {
     const stack = load(`${head}    network_mode: host\n`);
-    expect([stack.networks, stack.externalNetworks]).toEqual([[], []]);
+    expect([stack.networks, stack.external]).toEqual([[], []]);
   });
 
   test('is an external network, too, and has no names there', () => {
@@ -358,7 +358,7 @@ networks:
       { Target: 'company', Aliases: ['web'] },
       { Target: 'shop_front', Aliases: ['www', 'web'] },
     ]);
-    expect(stack.externalNetworks).toEqual(['company']);
+    expect(stack.external).toMatchObject([{ kind: 'network', name: 'company' }]);
     expect(stack.networks).toEqual([
       expect.objectContaining({
         Name: 'shop_front',
@@ -554,7 +554,7 @@ volume: {}
     [
       'a missing env file',
       'services:\n  web: {image: x, env_file: no.env}\n',
-      '2:29 cannot read no.env: ENOENT',
+      '2:29 cannot read no.env: no such file or directory',
     ],
     [
       'a name that cannot be one',

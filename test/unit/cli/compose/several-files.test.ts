@@ -268,7 +268,7 @@ describe('extends', () => {
     [
       'a file that is not there',
       { 'a.yml': 'services:\n  a: {image: a, extends: {file: no.yml, service: b}}\n' },
-      ['a.yml:2:33 cannot read no.yml: ENOENT'],
+      ['a.yml:2:33 cannot read no.yml: no such file or directory'],
     ],
     [
       'a mistake in the other file',
@@ -329,7 +329,7 @@ describe('include', () => {
     for (const name of ['.env', 'sub/.env', 'sub/v.env']) {
       expect(() => loadStack(request(files, ['a.yml'], refusing(name, 'ENOENT')))).not.toThrow();
       expect(() => loadStack(request(files, ['a.yml'], refusing(name, 'EACCES')))).toThrow(
-        `cannot read ${name}: EACCES`,
+        `cannot read ${name}: permission denied`,
       );
     }
   });
@@ -345,7 +345,7 @@ describe('include', () => {
       throw Object.assign(new Error('EISDIR'), { code: 'EISDIR' });
     };
     expect(problemsOf(files, ['a.yml'], { readFile: refusing })).toEqual([
-      'a.yml:1:11 cannot read sub/.env: EISDIR',
+      'a.yml:1:11 cannot read sub/.env: illegal operation on a directory',
       expect.stringMatching(/^a.yml:2:30 unknown key 'usr'/),
     ]);
   });
@@ -381,7 +381,7 @@ describe('include', () => {
     [
       'a file that is not there',
       { 'a.yml': 'include: [no.yml]\nservices: {x: {image: x}}\n' },
-      'a.yml:1:11 cannot read no.yml: ENOENT',
+      'a.yml:1:11 cannot read no.yml: no such file or directory',
     ],
   ])('%s is told', (_, files, expected) => {
     expect(problemsOf(files, ['a.yml'])).toContain(expected);
