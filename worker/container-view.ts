@@ -8,7 +8,7 @@ import type { Clock } from '../common/base/clock.ts';
 import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf, TASK_START_CHARS_MIN } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
-import type { TaskId } from '../common/model/ids.ts';
+import type { NetworkId, TaskId } from '../common/model/ids.ts';
 import { logDriverInForce } from '../common/model/log-driver.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
@@ -74,6 +74,8 @@ export interface ContainerViewOptions {
   readonly health: (taskId: TaskId) => HealthReport | null;
   /** of every container that names none */
   readonly logDriver: LogDriver;
+  /** of a network of the cluster; null = not known here */
+  readonly networkName: (id: NetworkId) => string | null;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
   readonly clock: Pick<Clock, 'monotonicMs'>;
@@ -81,7 +83,7 @@ export interface ContainerViewOptions {
 
 /** A place in a network. */
 export interface ShownNetwork {
-  /** a task's networks are known by their ids here */
+  /** of a task's network that this node no longer knows of, the id */
   readonly name: string;
   /** null = that of this node alone */
   readonly networkId: string | null;
@@ -474,7 +476,7 @@ export class ContainerView {
         const [address = '', prefix] = own.split('/');
         const prefixLength = Number(prefix ?? 0);
         const place = { ...NOWHERE, address, prefixLength, aliases };
-        return { ...place, name: networkId, networkId };
+        return { ...place, name: this.#options.networkName(networkId) ?? networkId, networkId };
       }),
       ports: status.hostPorts.map(({ protocol, targetPort, publishedPort, hostIp }) => ({
         protocol,

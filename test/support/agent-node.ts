@@ -82,7 +82,7 @@ const NETWORKS: Networks = {
   publishPorts: async (_, ports) => ports,
   detachTask: async () => {},
   localAddresses: () => [],
-  driverOf: () => null,
+  networkOf: () => null,
 };
 
 export interface AgentNode {

@@ -359,7 +359,7 @@ export class FakeNetworks implements Networks {
   /** in networks that nodes make */
   given: readonly LocalAddress[] = [];
   /** of networks that are known */
-  readonly drivers = new Map<NetworkId, string>();
+  readonly known = new Map<NetworkId, { readonly name: string; readonly driver: string }>();
   readonly calls: string[];
   readonly requests: TaskNetworkRequest[] = [];
   readonly attached = new Set<TaskId>();
@@ -405,8 +405,8 @@ export class FakeNetworks implements Networks {
     return this.attached.has(taskId) ? this.given : [];
   }
 
-  driverOf(networkId: NetworkId): string | null {
-    return this.drivers.get(networkId) ?? null;
+  networkOf(networkId: NetworkId): { readonly name: string; readonly driver: string } | null {
+    return this.known.get(networkId) ?? null;
   }
 }
 

@@ -6,7 +6,9 @@ import type { HealthStatus } from './health.ts';
 
 export interface EventNetwork {
   readonly id: string;
-  /** its driver; null = not known here (any more) */
+  /** null = not known here (any more), as is its driver */
+  readonly name: string | null;
+  /** its driver */
   readonly type: string | null;
 }
 
@@ -81,8 +83,12 @@ export class ContainerEvents {
   }
 
   #network(action: string, networks: readonly EventNetwork[]): void {
-    for (const { id, type } of networks) {
-      const attributes = { container: this.#subject.id, ...(type !== null && { type }) };
+    for (const { id, name, type } of networks) {
+      const attributes = {
+        container: this.#subject.id,
+        ...(name !== null && { name }),
+        ...(type !== null && { type }),
+      };
       this.#tell({ type: 'network', action, id, attributes });
     }
   }

@@ -88,6 +88,6 @@ export interface Networks {
   detachTask(taskId: TaskId): Promise<void>;
   /** what this node gave it, in networks of the cluster that it makes by itself */
   localAddresses(taskId: TaskId): readonly LocalAddress[];
-  /** of a network of the cluster that this node knows of; null = it does not */
-  driverOf(networkId: NetworkId): string | null;
+  /** a network of the cluster that this node knows of; null = it does not */
+  networkOf(networkId: NetworkId): { readonly name: string; readonly driver: string } | null;
 }

@@ -7,11 +7,15 @@ import type { EventSubject } from './container-events.ts';
 import type { Networks } from './ports.ts';
 
 /** A task's container and its networks, as events name them. */
-export function taskSubject(task: Task, networks: Pick<Networks, 'driverOf'>): EventSubject {
+export function taskSubject(task: Task, networks: Pick<Networks, 'networkOf'>): EventSubject {
   return {
     id: containerIdOf(task.id),
     attributes: () => containerAttributes(task),
-    networks: () => task.networks.map(({ networkId: id }) => ({ id, type: networks.driverOf(id) })),
+    networks: () =>
+      task.networks.map(({ networkId: id }) => {
+        const { name = null, driver = null } = networks.networkOf(id) ?? {};
+        return { id, name, type: driver };
+      }),
   };
 }
 

@@ -118,7 +118,7 @@ export class NetworkManager {
       ...{ clock, random: options.random, log, forwarding: this.#forwarding },
       dir: join(options.dir, 'made'),
       own: options.own ?? NO_NETWORKS,
-      isTold: (id) => this.driverOf(id) !== null,
+      isTold: (id) => this.networkOf(id) !== null,
     });
   }
 
@@ -215,9 +215,9 @@ export class NetworkManager {
     return this.#made.addressesOf(taskId);
   }
 
-  /** Of a network of the cluster; null = this node does not know of it. */
-  driverOf(networkId: NetworkId): string | null {
-    return this.#tables.networks.get(networkId)?.network?.driver ?? null;
+  /** A network of the cluster; null = this node does not know of it. */
+  networkOf(networkId: NetworkId): { readonly name: string; readonly driver: string } | null {
+    return this.#tables.networks.get(networkId)?.network ?? null;
   }
 
   /** The subnets of those networks that this node makes. */

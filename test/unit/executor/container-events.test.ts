@@ -23,9 +23,9 @@ const actions = (it: ControllerScene): string[] =>
 describe('events of a container', () => {
   test('follow its life, from its making to its removal', async () => {
     const it = await scene({ task: { networks: [OVERLAY] } });
-    it.networks.drivers.set(OVERLAY.networkId, 'macvlan');
+    it.networks.known.set(OVERLAY.networkId, { name: 'shop_front', driver: 'macvlan' });
     const controller = await it.running();
-    it.networks.drivers.clear(); // the network may go before its last task
+    it.networks.known.clear(); // the network may go before its last task
     expect(actions(it)).toEqual(['create', 'network connect', 'start']);
     const wait = controller.wait(it.signal).catch(() => {});
     await settle();
@@ -37,12 +37,16 @@ describe('events of a container', () => {
     for (const at of [1, 4]) {
       expect(it.events[at]).toMatchObject({
         id: OVERLAY.networkId,
-        attributes: { container: containerIdOf(it.task.id), type: 'macvlan' },
+        attributes: {
+          container: containerIdOf(it.task.id),
+          name: 'shop_front',
+          type: 'macvlan',
+        },
       });
     }
   });
 
-  test('name no type of a network that is not known', async () => {
+  test('name neither name nor type of a network that is not known', async () => {
     const it = await scene({ task: { networks: [OVERLAY] } });
     await it.running();
     expect(it.events[1]!.attributes).toEqual({ container: containerIdOf(it.task.id) });

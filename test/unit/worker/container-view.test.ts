@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { containerIdOf, defaultHostname } from '../../../common/model/container-id.ts';
-import type { TaskId } from '../../../common/model/ids.ts';
+import { asId, type NetworkId, type TaskId } from '../../../common/model/ids.ts';
 import { DEFAULT_LOG_DRIVER } from '../../../common/model/log-driver.ts';
 import { DEFAULT_ISOLATION, type TaskSpec } from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
@@ -80,6 +80,7 @@ function scene(
     forbidden: new Set(['privileged']),
     health: () => null,
     expanded: (task) => task,
+    networkName: (id) => (id === 'net-known' ? 'shop_front' : null),
     logDriver: DEFAULT_LOG_DRIVER,
     clock: new FakeClock(),
   });
@@ -125,6 +126,19 @@ describe('containers of a node', () => {
     expect(view.peerOf(containerIdOf(task.id))).toMatchObject({ pid: state?.pid, hostname });
     images.clear();
     expect(view.list()[0]?.image).toBeNull();
+  });
+
+  test('are in networks by name, and by id where the node no longer knows of one', () => {
+    const place = { addresses: [], aliases: [] };
+    const networks = ['net-known', 'net-gone'].map((id) => ({
+      ...place,
+      networkId: asId<NetworkId>(id),
+    }));
+    const { view } = scene([aTask({ networks })]);
+    expect(view.list()[0]!.networks).toMatchObject([
+      { name: 'shop_front', networkId: 'net-known' },
+      { name: 'net-gone', networkId: 'net-gone' },
+    ]);
   });
 
   test('a file that is not there is missed by their name', async () => {
