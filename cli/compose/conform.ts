@@ -97,7 +97,12 @@ class Conformer {
     if (!typed) {
       const quoted = JSON.stringify(value.text);
       const isText = typeof value.value === 'string' || !shape.types.includes('string');
-      const hint = isText ? '' : `; in quotes it is a text: ${quoted}`;
+      const { unit } = shape;
+      const meant =
+        unit === undefined
+          ? `in quotes it is a text: ${quoted}`
+          : `with its unit: ${value.text}${unit}`;
+      const hint = isText ? '' : `; ${meant}`;
       return this.#unfit(value, whole, `: got ${quoted}${hint}`);
     }
     const wrong = ruleBroken(typed, shape);

@@ -1,6 +1,7 @@
 /** The keys of `deploy`. */
 import {
   COUNT,
+  DURATION,
   FLAG,
   honoured,
   type KeyTable,
@@ -19,9 +20,9 @@ import {
 
 const updateKeys = (field: string): KeyTable => ({
   parallelism: honoured(`${field}.Parallelism`, COUNT),
-  delay: honoured(`${field}.Delay`, TEXT),
+  delay: honoured(`${field}.Delay`, DURATION),
   failure_action: honoured(`${field}.FailureAction`, TEXT),
-  monitor: honoured(`${field}.Monitor`, TEXT),
+  monitor: honoured(`${field}.Monitor`, DURATION),
   max_failure_ratio: honoured(`${field}.MaxFailureRatio`, NUMBER),
   order: honoured(`${field}.Order`, words('start-first', 'stop-first')),
 });
@@ -50,9 +51,9 @@ export const DEPLOY_KEYS: KeyTable = {
   restart_policy: section(
     map({
       condition: honoured('RestartPolicy.Condition', TEXT),
-      delay: honoured('RestartPolicy.Delay', TEXT),
+      delay: honoured('RestartPolicy.Delay', DURATION),
       max_attempts: honoured('RestartPolicy.MaxAttempts', COUNT),
-      window: honoured('RestartPolicy.Window', TEXT),
+      window: honoured('RestartPolicy.Window', DURATION),
     }),
   ),
   placement: section(

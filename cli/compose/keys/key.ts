@@ -62,6 +62,8 @@ export interface ScalarShape {
   readonly most?: number;
   /** relative to the directory of its file: a path, the source of a short volume, a security option's file */
   readonly path?: 'file' | 'mount' | 'bind' | 'security';
+  /** of texts that are a number with one: what a bare number is told to have */
+  readonly unit?: string;
 }
 
 export interface ListShape {
@@ -147,6 +149,8 @@ const scalar = (...types: ScalarType[]): Shape => ({ scalar: { types } });
 
 export const ANYTHING: Shape = { any: true };
 export const TEXT = scalar('string');
+/** A length of time; its words are judged when they are converted. */
+export const DURATION: Shape = { scalar: { types: ['string'], unit: 's' } };
 export const FLAG = scalar('boolean', 'string');
 export const COUNT = scalar('integer', 'string');
 export const NUMBER = scalar('number', 'string');

@@ -158,6 +158,11 @@ describe('mistakes of form', () => {
       '2:27 services.a.hostname must be a string: got "5"; in quotes it is a text: "5"',
     ],
     [
+      'a number where a length of time must be',
+      'services:\n  a: {image: a, stop_grace_period: 5}\n',
+      '2:36 services.a.stop_grace_period must be a string: got "5"; with its unit: 5s',
+    ],
+    [
       'a version without quotes',
       'version: 3\nservices: {a: {image: a}}\n',
       '1:10 version must be a string: got "3"; in quotes it is a text: "3"',
