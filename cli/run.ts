@@ -162,7 +162,12 @@ function usageFailure({ stderr }: ProcessParts, err: CommanderError, words: stri
   if (err.code === 'commander.helpDisplayed' || err.code === 'commander.help') return 0;
   const text = err.message.replace(/^error: /, '');
   const unknown = /^unknown option '([^']*)'/.exec(text);
-  const line = unknown ? `unknown flag: ${unknown[1]}` : `${words.replace(/^skep /, '')}: ${text}`;
+  // As `refuseFlags` declares them: it is the flag that is refused, whatever it is given.
+  const refused = /^option '(?:-\w, )?(--\S+) \[value\]' argument '.*' is invalid\. (.+)$/s.exec(
+    text,
+  );
+  const said = refused ? `${refused[1]} is refused: ${refused[2]}` : text;
+  const line = unknown ? `unknown flag: ${unknown[1]}` : `${words.replace(/^skep /, '')}: ${said}`;
   stderr.write(`${line}\n\nRun '${words} --help' for more information\n`);
   return FLAG_CODES.includes(err.code) ? EXIT_FLAG : 1;
 }

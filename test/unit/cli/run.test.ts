@@ -104,8 +104,9 @@ describe('running a command', () => {
     [['--wings'], 125, /^unknown flag: --wings\n\nRun 'skep try --help'/],
     [['--detach=maybe'], 125, /invalid argument "maybe" for "--detach" flag/],
     [['--name'], 125, /argument missing/],
-    [['--isolation', 'hyperv'], 125, /'--isolation.*it is a Windows feature/],
-    [['--isolation=x'], 125, /it is a Windows feature/],
+    [['--isolation', 'hyperv'], 125, /^try: --isolation is refused: it is a Windows feature\n/],
+    [['--isolation=x'], 125, /: --isolation is refused: it is a Windows feature\n/],
+    [['--isolation'], 125, /: --isolation is refused: it is a Windows feature\n/],
   ])('%j ends with its own status', async (args, status, words) => {
     expect(await run(echo(false), args)).toEqual({
       status,
