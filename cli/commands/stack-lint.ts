@@ -23,11 +23,16 @@ interface LintFlags extends FileFlags {
 }
 
 export const lint: Configure = (command, context) => {
-  fileFlags(command.argument('<file...>', 'stack files, or - for standard input'))
+  fileFlags(
+    command
+      .argument('[file...]', 'stack files, or - for standard input')
+      .option('-c, --compose-file <file>', 'a stack file, as the other commands take it', collect),
+  )
     .addOption(
       new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'),
     )
-    .action(async (files: readonly string[], flags: LintFlags) => {
+    .action(async (named: readonly string[], flags: LintFlags) => {
+      const files = [...(flags.composeFile ?? []), ...named];
       const report = lintReport(await stackRequest(context, ANY_NAME, files, flags));
       if (flags.output === 'json') context.stdout.write(jsonReport(report));
       else textReport(context, report);

@@ -34,7 +34,9 @@ const FILE = `services:
 describe('stack lint', () => {
   test('says of each key what becomes of it, with its place', async () => {
     write({ 'stack.yml': FILE });
-    expect(await run(lint, ['stack.yml'])).toEqual({
+    const named = await run(lint, ['-c', 'stack.yml']);
+    expect(await run(lint, ['stack.yml'])).toEqual(named);
+    expect(named).toEqual({
       status: 0,
       stdout: `stack.yml:3:5  honoured   services.web.image    ContainerSpec.Image
 stack.yml:4:5  ignored    services.web.build    images are not built here: \`image\` must name one
