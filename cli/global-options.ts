@@ -3,6 +3,8 @@
 export interface GlobalOptions {
   readonly host: string | null;
   readonly context: string | null;
+  /** the folder that is Docker's for its settings, credentials and contexts */
+  readonly config: string | null;
   readonly help: boolean;
   readonly version: boolean;
   /** undefined = not said */
@@ -26,12 +28,13 @@ export class GlobalFlagError extends Error {
 }
 
 const TEXT_FLAGS: Readonly<
-  Record<string, 'host' | 'context' | 'tlscacert' | 'tlscert' | 'tlskey'>
+  Record<string, 'host' | 'context' | 'config' | 'tlscacert' | 'tlscert' | 'tlskey'>
 > = {
   '-H': 'host',
   '--host': 'host',
   '-c': 'context',
   '--context': 'context',
+  '--config': 'config',
   '--tlscacert': 'tlscacert',
   '--tlscert': 'tlscert',
   '--tlskey': 'tlskey',
@@ -79,6 +82,7 @@ export function parseGlobal(argv: readonly string[]): GlobalOptions {
   return {
     host: texts.host ?? null,
     context: texts.context ?? null,
+    config: texts.config ?? null,
     help: switches.help ?? false,
     version: switches.version ?? false,
     tls: switches.tls,

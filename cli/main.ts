@@ -33,6 +33,7 @@ Commands:
 ${rows(COMMANDS)}
 
 Global Options:
+      --config string Folder of docker's settings, credentials and contexts (env DOCKER_CONFIG; default ~/.docker)
   -c, --context string
                       Context to use (env SKEP_CONTEXT, DOCKER_CONTEXT; default: that of "skep context use")
   -H, --host string   Daemon socket (env SKEP_HOST, DOCKER_HOST; default unix:///run/skep/skep.sock)
@@ -102,6 +103,7 @@ async function main(argv: readonly string[], signals: ProcessSignals): Promise<n
   // What a flag says is said to commands as the environment would.
   const env = {
     ...process.env,
+    ...(options.config !== null && { DOCKER_CONFIG: options.config }),
     ...(options.host !== null && { SKEP_HOST: options.host }),
     ...(options.context !== null && { SKEP_HOST: '', SKEP_CONTEXT: options.context }),
   };

@@ -7,6 +7,7 @@ describe('what stands before the command', () => {
     [['-Hunix:///a', 'ps'], { host: 'unix:///a', args: ['ps'] }],
     [['-cprod', 'ps'], { context: 'prod', args: ['ps'] }],
     [['-c=prod'], { context: 'prod' }],
+    [['--config', '/ci', 'pull', 'x'], { config: '/ci', args: ['pull', 'x'] }],
     [['--host=unix:///a', 'ps', '-v'], { host: 'unix:///a', version: false, args: ['ps', '-v'] }],
     [['-v'], { version: true, args: [] }],
     [['--tlsverify', 'ps'], { tlsverify: true, tls: undefined, args: ['ps'] }],

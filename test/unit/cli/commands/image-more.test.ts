@@ -161,6 +161,8 @@ describe('system df', () => {
     expect(stdout).toMatch(/web +1 +a1a1a1a1a1a1 +3 hours ago +300B +100B +200B +1\n/);
     expect(stdout).toMatch(/<none> +<none> /);
     expect(stdout).toMatch(/used +2 +700B\n/);
-    expect(stdout).toMatch(/c1c1c1c1c1c1 +web:1 +"httpd -f" +0 +400B +3 hours ago +Up 3 hours +gone\n/);
+    expect(stdout).toMatch(
+      /c1c1c1c1c1c1 +web:1 +"httpd -f" +0 +400B +3 hours ago +Up 3 hours +gone\n/,
+    );
   });
 });
