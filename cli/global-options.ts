@@ -94,6 +94,13 @@ export function parseGlobal(argv: readonly string[]): GlobalOptions {
   };
 }
 
+/** `help service create` is `service create --help`, and `help` alone asks for the overview. */
+export function helpAsFlag(args: readonly string[]): readonly string[] {
+  const [first, ...rest] = args;
+  if (first !== 'help') return args;
+  return rest.length === 0 ? [] : [...rest, '--help'];
+}
+
 /**
  * The command that asks what could come next on a line: what the line says of the daemon holds for the question too.
  * Throws `GlobalFlagError` for a line that is wrong already.

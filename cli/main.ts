@@ -8,6 +8,7 @@ import {
   completionQuestion,
   GlobalFlagError,
   type GlobalOptions,
+  helpAsFlag,
   parseGlobal,
 } from './global-options.ts';
 import { ProcessSignals } from './process-signals.ts';
@@ -82,7 +83,8 @@ async function main(argv: readonly string[], signals: ProcessSignals): Promise<n
     process.stderr.write(`${err.message}\n\nRun 'skep --help' for more information\n`);
     return EXIT_FLAG;
   }
-  const args = options.version ? ['version', ...options.args] : options.args;
+  const asked = options.version ? ['version', ...options.args] : options.args;
+  const args = helpAsFlag(asked);
   if (options.help || args.length === 0) {
     process.stdout.write(overview());
     return 0;

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { completionQuestion, parseGlobal, tlsFiles } from '../../../cli/global-options.ts';
+import {
+  completionQuestion,
+  helpAsFlag,
+  parseGlobal,
+  tlsFiles,
+} from '../../../cli/global-options.ts';
 
 describe('what stands before the command', () => {
   test.each([
@@ -37,6 +42,20 @@ describe('what stands before the command', () => {
   ])('%j ends within the flag %s', (argv, open) => {
     expect(() => parseGlobal(argv)).toThrow(expect.objectContaining({ open }));
   });
+});
+
+test.each([
+  [['help'], []],
+  [
+    ['help', 'service', 'create'],
+    ['service', 'create', '--help'],
+  ],
+  [
+    ['service', 'help'],
+    ['service', 'help'],
+  ],
+])('%j asks as %j does', (argv, expected) => {
+  expect(helpAsFlag(argv)).toEqual(expected);
 });
 
 describe('a line that is to be completed', () => {
