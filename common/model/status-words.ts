@@ -2,7 +2,7 @@
 import type { TaskStatus } from './task.ts';
 
 /** Of a message, and of an error. */
-export const WORDS_CHARS_MAX = 16 * 1024;
+const WORDS_CHARS_MAX = 16 * 1024;
 
 /** With words that are longer cut; else the same object. */
 export function withShortWords(status: TaskStatus): TaskStatus {
