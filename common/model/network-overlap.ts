@@ -1,6 +1,6 @@
 /** Networks that one task cannot be in together. */
-import { BlockList } from 'node:net';
-import { isIpv6Config, isOverlay, type Network } from './network.ts';
+import { BlockList, isIPv4 } from 'node:net';
+import { isOverlay, type Network } from './network.ts';
 
 /**
  * Two of the networks whose subnets overlap, in words; null = there are none. Each network for itself may have
@@ -28,13 +28,19 @@ function overlap(
   return null;
 }
 
-/** As they were given, else as they were asked for; what comes from the pools overlaps no other. */
+/**
+ * As they were given, else as they were asked for; what comes from the pools overlaps no other. One that is no subnet is
+ * never given.
+ */
 function subnetsOf({ spec, ipam }: Pick<Network, 'spec' | 'ipam'>): readonly string[] {
   if (!isOverlay(spec)) return [];
   const configs = ipam.length > 0 ? ipam : spec.ipam.configs;
-  return configs
-    .filter((config) => config.subnet !== '' && !isIpv6Config(config))
-    .map(({ subnet }) => subnet);
+  return configs.map(({ subnet }) => subnet).filter(isSubnet4);
+}
+
+function isSubnet4(cidr: string): boolean {
+  const [base = '', prefix = ''] = cidr.split('/');
+  return isIPv4(base) && /^\d+$/.test(prefix) && Number(prefix) <= 32;
 }
 
 /** Of two subnets that overlap one holds the other's base. */

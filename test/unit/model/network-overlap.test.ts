@@ -24,6 +24,10 @@ describe('networks of one task', () => {
     ['one that is alone', [given('a', '10.1.0.0/24')]],
     ['neighbours', [given('a', '10.1.0.0/24'), given('b', '10.1.1.0/24')]],
     ['those without addresses yet', [asked('a'), asked('b', '')]],
+    [
+      'what is no subnet',
+      [given('a', '10.1.0.0/24'), asked('b', 'x', '10.1.0.0/x', '10.1.0.0/33')],
+    ],
     ['IPv6 subnets', [given('a', '10.1.0.0/24', 'fd00::/64'), given('b', 'fd00::/48')]],
     [
       'those whose nodes give the addresses',
