@@ -7,6 +7,7 @@ import {
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
 import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts';
+import type { JsonObject } from '../../../worker/containers/definition.ts';
 import { cleanPath } from '../../../worker/executor/mounts.ts';
 import { NEWEST_MINOR } from './api-versions.ts';
 import { isoTime } from './common.ts';
@@ -336,9 +337,19 @@ function portsOf(info: ContainerInfo): Record<string, object[] | null> {
   return out;
 }
 
+/** Of `--tmpfs` and `--shm-size`, which have fields of their own: Docker tells them there alone. */
+function memoryTargets({ Tmpfs, ShmSize }: JsonObject): ReadonlySet<string> {
+  const targets = Object.keys((Tmpfs ?? {}) as object).map(cleanPath);
+  return new Set([...targets, ...(ShmSize ? ['/dev/shm'] : [])]);
+}
+
 /** Volumes by their real names, so that a client can give them to the next container. */
-function mountsOf({ spec, volumes }: ContainerInfo): object[] {
-  const given = spec.container.mounts.map((mount) => {
+function mountsOf({ spec, volumes, shown }: ContainerInfo): object[] {
+  const toldElsewhere = memoryTargets(shown?.hostConfig ?? {});
+  const listed = spec.container.mounts.filter(
+    ({ type, target }) => type !== 'tmpfs' || !toldElsewhere.has(cleanPath(target)),
+  );
+  const given = listed.map((mount) => {
     const target = cleanPath(mount.target);
     const volume = volumes.find((one) => one.target === target);
     const source = volume?.name ?? mount.source;
@@ -350,7 +361,7 @@ function mountsOf({ spec, volumes }: ContainerInfo): object[] {
       Driver: mount.type === 'volume' ? 'local' : '',
       RW: !mount.readOnly,
       Mode: '',
-      Propagation: mount.bind?.propagation ?? '',
+      Propagation: mount.type === 'bind' ? mount.bind?.propagation || 'rprivate' : '',
     };
   });
   const targets = new Set(spec.container.mounts.map(({ target }) => cleanPath(target)));

@@ -5,6 +5,7 @@ import {
   type Mount,
   NO_KERNEL_RESOURCES,
   NO_RESOURCES,
+  PLAIN_BIND,
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
 import { containerRowToJson, containerToJson } from '../../../daemon/engineapi/json/container.ts';
@@ -157,6 +158,32 @@ describe('docker inspect of a container', () => {
     };
     expect(containerToJson(aContainerInfo({ spec, volumes }), String)).toMatchObject(shown);
     expect(containerRowToJson(aContainerInfo({ spec, volumes }), 0, String)).toMatchObject(shown);
+  });
+
+  test('shows binds with their propagation, and memory once', () => {
+    const none = { source: '', readOnly: false, bind: null, volume: null, tmpfs: null };
+    const mounts: Mount[] = [
+      { ...none, type: 'bind', source: '/a', target: '/a' },
+      {
+        ...none,
+        type: 'bind',
+        source: '/b',
+        target: '/b',
+        bind: { ...PLAIN_BIND, propagation: 'rslave' },
+      },
+      ...['/t', '/dev/shm', '/m'].map((target): Mount => ({ ...none, type: 'tmpfs', target })),
+    ];
+    const spec = aTaskSpec({ container: aContainerSpec({ mounts }) });
+    const hostConfig = { Tmpfs: { '/t/': '' }, ShmSize: 4096 };
+    const shown = { config: {}, hostConfig };
+    const { Mounts } = containerToJson(aContainerInfo({ spec, shown }), String) as {
+      Mounts: readonly { Type: string; Destination: string; Propagation: string }[];
+    };
+    expect(Mounts.map(({ Destination, Propagation }) => [Destination, Propagation])).toEqual([
+      ['/a', 'rprivate'],
+      ['/b', 'rslave'],
+      ['/m', ''],
+    ]);
   });
 
   test('of a service that asks for nothing has Docker’s defaults', () => {
