@@ -5,7 +5,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Clock } from '../../common/base/clock.ts';
-import { systemErrorWords } from '../../common/base/errors.ts';
+import { systemErrorWords } from '../../common/base/system-errors.ts';
 import type { EngineClient } from '../client/engine-client.ts';
 
 export interface Terminal extends Writable {

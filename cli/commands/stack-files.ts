@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { systemErrorWords } from '../../common/base/errors.ts';
+import { systemErrorWords } from '../../common/base/system-errors.ts';
 import type { StackFile, StackRequest } from '../compose/stack.ts';
 import { type CommandContext, collect, UsageError } from './context.ts';
 

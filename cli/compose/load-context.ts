@@ -3,7 +3,8 @@
  * one file at a time; how files go together is not known here.
  */
 import { dirname, isAbsolute, join, relative } from 'node:path';
-import { SkepError, systemErrorWords } from '../../common/base/errors.ts';
+import { SkepError } from '../../common/base/errors.ts';
+import { systemErrorWords } from '../../common/base/system-errors.ts';
 import { mendBlanks } from './blanks.ts';
 import { conform, type PathBase } from './conform.ts';
 import { parseDotenv } from './dotenv.ts';

@@ -2,7 +2,6 @@
  * Expected trouble. Every error that may reach a user or another process is a `SkepError` with a
  * stable code; one table maps codes to gRPC, HTTP and exit status.
  */
-import { getSystemErrorMap } from 'node:util';
 
 export type ErrorCode =
   | 'invalid-argument' // the request can never succeed as given
@@ -128,12 +127,4 @@ export function describeError(err: unknown): string {
   if (!(err instanceof Error)) return String(err);
   if (err.cause === undefined || err.cause === null) return err.message;
   return `${err.message}: ${describeError(err.cause)}`;
-}
-
-/** What the system says of a file, in the words that people know (`no such file or directory`); else its code. */
-export function systemErrorWords(err: unknown): string {
-  const { code } = err as NodeJS.ErrnoException;
-  if (code === undefined) return describeError(err);
-  for (const [name, words] of getSystemErrorMap().values()) if (name === code) return words;
-  return code;
 }
