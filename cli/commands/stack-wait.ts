@@ -67,7 +67,12 @@ export async function waitForStack(
     if (end === 'converged') return end;
     if (end === 'timed-out') warnLine(context, `Stack ${stack}: timed out`);
     const wanting = progress.filter(({ state, isStable }) => state !== 'up' || !isStable);
-    for (const { name, text } of wanting) warnLine(context, `${name}: ${text}`);
+    for (const { name, text, state } of wanting) {
+      warnLine(context, `${name}: ${text}`);
+      if (state === 'unplaced') {
+        warnLine(context, `  what each node says to that: skep service explain ${name}`);
+      }
+    }
     await showFailures(context, stack, new Set(wanting.map(({ name }) => name)), known);
     return end;
   } catch (err) {
