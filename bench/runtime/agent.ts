@@ -87,6 +87,7 @@ async function adoption(
     await node.ask('startAll', { from, count: 100, network: false });
   }
   const pids = await node.ask('pids');
+  await node.ask('settle');
   await node.kill();
   const next = another();
   await next.ask('open', { ...place, imageTar: null });

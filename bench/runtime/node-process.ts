@@ -68,6 +68,7 @@ const onFailure = (err: unknown): void => {
 
 let runtime: NativeRuntime;
 let tasks: TaskManager;
+let database: TaskDatabase;
 let address = '';
 const statuses = new Map<TaskId, TaskStatus>();
 const awaited = new Map<TaskId, { state: string; resolve: (atMs: number) => void }>();
@@ -186,7 +187,7 @@ const operations = {
       clock,
       log,
     });
-    const database = new TaskDatabase(join(dir, 'agent'), log, new NativeSmallFiles());
+    database = new TaskDatabase(join(dir, 'agent'), log, new NativeSmallFiles());
     tasks = new TaskManager({ executor, database, reporter: new Watch(), clock, log, onFailure });
     if (place.imageTar !== null) {
       await runtime.start();
@@ -194,6 +195,11 @@ const operations = {
       await tasks.start();
       await tasks.apply([set('network', NETWORK)], true);
     }
+  },
+
+  /** Resolves when a next process finds all that was reported: tasks of whose start nothing is on disk wait for a manager. */
+  async settle(): Promise<void> {
+    await database.flushed();
   },
 
   /** What a restarted daemon does; resolves when every task is running in its eyes. */
