@@ -35,7 +35,10 @@ interface ExecRecord {
   readonly detachKeys: Buffer;
   /** Set before its process is: what two ask for at once is started once. */
   hasBegun: boolean;
+  /** while it runs: it holds its client's connection, and what was not read of it */
   session: ExecSession | null;
+  /** in this node's namespace, also after its end; 0 = it was not started */
+  pid: number;
   /** null = it has not ended */
   exitCode: number | null;
 }
@@ -88,7 +91,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
     const record = execs.require(context.param('id'));
     context.send(200, {
       ID: record.id,
-      Running: record.session !== null && record.exitCode === null,
+      Running: record.session !== null,
       ExitCode: record.exitCode,
       ProcessConfig: {
         entrypoint: record.spec.args[0] ?? '',
@@ -99,7 +102,7 @@ export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void 
       OpenStdout: record.output.stdout,
       OpenStderr: record.output.stderr,
       ContainerID: record.containerId,
-      Pid: record.session?.pid ?? 0,
+      Pid: record.pid,
     });
   });
 }
@@ -119,7 +122,7 @@ export class Execs {
   ): ExecRecord {
     if (this.#records.size >= EXECS_KEPT) this.#dropOldest();
     const id = mintExecId(containerId, this.#random);
-    const state = { hasBegun: false, session: null, exitCode: null };
+    const state = { hasBegun: false, session: null, pid: 0, exitCode: null };
     const record: ExecRecord = { id, containerId, attributes, ...wish, ...state };
     this.#records.set(id, record);
     return record;
@@ -170,9 +173,11 @@ async function startExec(
     return;
   }
   record.session = session;
+  record.pid = session.pid;
   tell(`exec_start: ${record.spec.args.join(' ')}`);
   const ended = endOf(session).then((exitCode) => {
     record.exitCode = exitCode;
+    record.session = null;
     tell('exec_die', { exitCode: String(exitCode) });
   });
   if (socket === null || gone === null) {

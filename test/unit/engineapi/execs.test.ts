@@ -142,6 +142,17 @@ describe('an exec', () => {
     expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 3 });
   });
 
+  test('that has ended is known by its process and exit code, and has no size and no connection any more', async () => {
+    const id = await create();
+    const started = start(id);
+    await settled();
+    sessions[0]!.end(3);
+    await started;
+    expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 3, Pid: 7 });
+    await expect(call('POST /exec/:id/resize', id)).rejects.toMatchObject({ code: 'conflict' });
+    expect(sessions[0]!.sizes).toEqual([]);
+  });
+
   test('is refused when its container was paused since it was made, and starts later', async () => {
     const id = await create();
     condition = 'paused';
