@@ -85,6 +85,10 @@ async function unpack(context: RequestContext, clock: Clock, path: string): Prom
   }
 }
 
+/** `.`, `./`, `/` and the like: the volume itself. */
+export const isOwnDirectory = (name: string): boolean =>
+  name.split('/').every((part) => part === '' || part === '.');
+
 /** As files are copied into containers, and the volume's own directory becomes as the archive has it. */
 class VolumeWriter implements TarSink {
   readonly #root: RootTree;
@@ -103,7 +107,7 @@ class VolumeWriter implements TarSink {
   }
 
   entry(entry: TarEntry): void {
-    if (entry.kind === 'directory' && /^(\.?\/*)+$/.test(entry.name)) this.#own = entry;
+    if (entry.kind === 'directory' && isOwnDirectory(entry.name)) this.#own = entry;
     else this.#files.entry(entry);
   }
 
