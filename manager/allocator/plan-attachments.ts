@@ -173,13 +173,15 @@ function planPlaces(
   for (const attachment of containerAttachments) {
     const { networkId } = attachment;
     const key = attachmentKey(attachment);
-    const others = containerAttachments.filter(
-      (other) =>
-        other !== attachment &&
-        other.containerId === attachment.containerId &&
-        held.has(attachmentKey(other)),
-    );
-    const taken = held.get(key)?.address ?? takePlace(book, view, attachment, others);
+    // Asked only of a new one: each of those that are there has been compared.
+    const others = (): readonly ContainerAttachment[] =>
+      containerAttachments.filter(
+        (other) =>
+          other !== attachment &&
+          other.containerId === attachment.containerId &&
+          held.has(attachmentKey(other)),
+      );
+    const taken = held.get(key)?.address ?? takePlace(book, view, attachment, others());
     const place =
       typeof taken === 'string'
         ? { address: taken, problem: '' }
