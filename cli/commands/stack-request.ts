@@ -65,7 +65,9 @@ async function checkExternal(
 ): Promise<void> {
   const asked = external.map(async (object) => {
     const [failure, place] = [await failureOf(context, object), places(object)];
-    return failure === null || place === null ? [] : [problemAt(place, failure)];
+    if (failure === null) return [];
+    if (place === null) throw new UsageError(failure);
+    return [problemAt(place, failure)];
   });
   const problems = (await Promise.all(asked)).flat();
   if (problems.length > 0) throw new StackFileError(problems);
