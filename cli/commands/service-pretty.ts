@@ -1,8 +1,7 @@
 /** `service inspect --pretty`: a service for people, in Docker's words; a line more for what Docker leaves out. */
 import type { ServiceJson, UpdateConfigJson } from '../../common/model/engine-json/service.ts';
+import { type Lines, section } from '../output/section.ts';
 import { ago, goDuration, humanBinarySize } from '../output/units.ts';
-
-type Lines = readonly string[];
 
 export interface PrettyWorld {
   /** names by id */
@@ -33,10 +32,6 @@ export function prettyService(service: ServiceJson, { networks, nowMs }: PrettyW
   ];
   return `${lines.join('\n')}\n`;
 }
-
-/** Nothing at all where nothing stands below the heading. */
-const section = (heading: string, lines: Lines): Lines =>
-  lines.length > 0 ? [heading, ...lines] : [];
 
 const given = (value: unknown, line: string): Lines => (value ? [line] : []);
 

@@ -1,8 +1,7 @@
 /** What `skep info` prints: this command, then the daemon in Docker's words. */
 import type { InfoJson } from '../../common/model/engine-json/system.ts';
+import { type Lines, section } from '../output/section.ts';
 import { humanBinarySize, humanDuration } from '../output/units.ts';
-
-type Lines = readonly string[];
 
 export interface InfoClient {
   readonly version: string;
@@ -59,9 +58,6 @@ export function infoText({ version, contextName }: InfoClient, found: InfoJson):
 
 const given = (name: string, value: string | undefined): Lines =>
   value ? [` ${name}: ${value}`] : [];
-
-const section = (heading: string, lines: Lines): Lines =>
-  lines.length > 0 ? [heading, ...lines] : [];
 
 function pluginLines({ Plugins }: InfoJson): Lines {
   if (!Plugins) return [];

@@ -1,7 +1,7 @@
 /** The Docker Engine API's JSON: the engine. */
 import type { ContainerSummaryJson } from './container.ts';
 import type { ImageSummaryJson } from './image.ts';
-import type { TlsInfoJson } from './swarm.ts';
+import type { SwarmSpecJson, TlsInfoJson } from './swarm.ts';
 
 export interface DiskUsageJson {
   readonly LayersSize?: number;
@@ -19,24 +19,7 @@ export interface DiskUsageJson {
 export interface InfoClusterJson {
   readonly ID?: string;
   readonly TLSInfo?: TlsInfoJson;
-  readonly Spec?: {
-    readonly Orchestration?: { readonly TaskHistoryRetentionLimit?: number };
-    readonly Raft?: {
-      readonly SnapshotInterval?: number;
-      readonly KeepOldSnapshots?: number;
-      readonly ElectionTick?: number;
-      readonly HeartbeatTick?: number;
-    };
-    /** nanoseconds */
-    readonly Dispatcher?: { readonly HeartbeatPeriod?: number };
-    readonly CAConfig?: {
-      /** nanoseconds */
-      readonly NodeCertExpiry?: number;
-      readonly ForceRotate?: number;
-      readonly ExternalCAs?: readonly { readonly Protocol: string; readonly URL: string }[];
-    };
-    readonly EncryptionConfig?: { readonly AutoLockManagers?: boolean };
-  };
+  readonly Spec?: SwarmSpecJson;
   readonly RootRotationInProgress?: boolean;
   readonly DefaultAddrPool?: readonly string[];
   readonly SubnetSize?: number;
