@@ -90,8 +90,7 @@ class ConnectionTrace {
       const virtualIp = entry.virtualIp;
       const faults = await this.#kernel.faults(
         where,
-        (what) =>
-          what.includes(`_${virtualIp}`) || / (output|guard|vips|vip_addresses)\b/.test(what),
+        (what) => what.includes(`_${virtualIp}`) || / (output|vips)\b/.test(what),
       );
       this.#balancing(`virtual IP ${virtualIp}`, serving, faults);
     }

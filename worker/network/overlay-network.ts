@@ -40,7 +40,13 @@ import { bridgedPacketsMeetNoRules } from './bridged-packets.ts';
 import { ChangeWatch, OVERLAY_WATCH } from './change-watch.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
-import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
+import {
+  DEFAULT_VXLAN_PORT,
+  INGRESS_PORT,
+  NFT_TABLE,
+  OVERLAY_BRIDGE,
+  OVERLAY_VXLAN,
+} from './kernel-names.ts';
 import {
   findLink,
   ifNamespace,
@@ -102,7 +108,7 @@ export class OverlayNetwork {
     this.#parts = parts;
     this.#route = sockets.route;
     this.#filter = sockets.filter;
-    this.#guard = new PortGuard(sockets.filter);
+    this.#guard = new PortGuard(sockets.filter, NFT_TABLE, [OVERLAY_VXLAN, INGRESS_PORT]);
     this.watch = watch;
   }
 

@@ -18,6 +18,7 @@ import {
 import {
   ETHERTYPE,
   etherType,
+  fromInterface,
   fromInterfaceInSet,
   ICMPV6,
   icmpv6Type,
@@ -50,9 +51,12 @@ export class PortGuard extends OwnedTable {
   /** link -> who is behind it */
   #ports = new Map<string, GuardedSeat>();
   #subnet6 = '';
+  readonly #free: readonly string[];
 
-  constructor(socket: NetlinkSocket, table = NFT_TABLE) {
+  /** @param free links of the bridge that never are guarded ports: what comes by them is looked up in no set */
+  constructor(socket: NetlinkSocket, table = NFT_TABLE, free: readonly string[] = []) {
     super(socket, NFPROTO_BRIDGE, table);
+    this.#free = free;
   }
 
   /** CIDR in which seats have addresses too; takes effect at the next `rebuild`. */
@@ -92,7 +96,7 @@ export class PortGuard extends OwnedTable {
     table.addSet(SEATS, { keyType: NFT_TYPE.portSeat, keyBytes: 28 });
     table.addChain('guard', { type: 'filter', hook: 'prerouting', priority: PRIORITY });
     const accept = verdict({ kind: 'accept' });
-    table.addRule('guard', [...fromInterfaceInSet(PORTS, true), ...accept]);
+    for (const link of this.#free) table.addRule('guard', [...fromInterface(link), ...accept]);
     table.addRule('guard', [
       ...etherType(ETHERTYPE.ipv4),
       ...senderInSet(SEATS, 'frame', 'ipv4'),
@@ -104,6 +108,8 @@ export class PortGuard extends OwnedTable {
       ...senderInSet(SEATS, 'arp', 'arp'),
       ...accept,
     ]);
+    // Not first: what a seat may send, which is nearly all, is looked up once.
+    table.addRule('guard', [...fromInterfaceInSet(PORTS, true), ...accept]);
     if (this.#subnet6 !== '') buildIpv6(table);
     table.addRule('guard', verdict({ kind: 'drop' }));
     for (const [link, seat] of this.#ports) this.#introduce(table, link, seat);

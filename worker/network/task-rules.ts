@@ -13,7 +13,6 @@ import {
   type TableWriter,
 } from '../../native/ffi/net/nft.ts';
 import {
-  destinationInSet,
   dnatByMap,
   rejectPortUnreachable,
   type Spread,
@@ -26,7 +25,6 @@ import { PRIORITY } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
 
 const VIP_VERDICTS = 'vips';
-const VIP_ADDRESSES = 'vip_addresses';
 
 interface BalancedVip {
   readonly map: BackendMap;
@@ -84,14 +82,8 @@ export class TaskRules extends OwnedTable {
         ? { keyType: NFT_TYPE.ipv6Address, keyBytes: 16 }
         : { keyType: NFT_TYPE.ipv4Address, keyBytes: 4 };
     table.addSet(VIP_VERDICTS, { ...address, data: 'verdict' });
-    table.addSet(VIP_ADDRESSES, address);
     table.addChain('output', { type: 'nat', hook: 'output', priority: PRIORITY.dstnat });
     table.addRule('output', verdictByDestination(VIP_VERDICTS, this.#ip));
-    table.addChain('guard', { type: 'filter', hook: 'output', priority: PRIORITY.filter });
-    table.addRule('guard', [
-      ...destinationInSet(VIP_ADDRESSES, this.#ip),
-      ...rejectPortUnreachable(this.#ip),
-    ]);
     for (const [virtualIp, vip] of this.#vips) {
       this.#introduce(table, virtualIp, vip.map);
       this.#writeBalancing(table, virtualIp, vip);
@@ -134,7 +126,6 @@ export class TaskRules extends OwnedTable {
     table.addChain(chainOf(virtualIp));
     const key = addressKey(virtualIp);
     table.addElements(VIP_VERDICTS, [{ key, data: { kind: 'jump', chain: chainOf(virtualIp) } }]);
-    table.addElements(VIP_ADDRESSES, [{ key }]);
   }
 
   #remove(tx: NftTransaction, virtualIp: string): void {
@@ -143,14 +134,15 @@ export class TaskRules extends OwnedTable {
     this.#vips.delete(virtualIp);
     const key = addressKey(virtualIp);
     tx.deleteElements(VIP_VERDICTS, [key]);
-    tx.deleteElements(VIP_ADDRESSES, [key]);
     tx.flushChain(chainOf(virtualIp));
     tx.deleteChain(chainOf(virtualIp));
     tx.deleteSet(vip.map.name);
   }
 
+  /** Asked for the first packet of a connection alone: who is refused has none. */
   #writeBalancing(table: TableWriter, virtualIp: string, { map, spread }: BalancedVip): void {
-    if (map.size === 0) return;
-    table.addRule(chainOf(virtualIp), dnatByMap(map.name, map.size, null, spread, this.#ip));
+    const chain = chainOf(virtualIp);
+    if (map.size > 0) table.addRule(chain, dnatByMap(map.name, map.size, null, spread, this.#ip));
+    table.addRule(chain, rejectPortUnreachable(this.#ip));
   }
 }

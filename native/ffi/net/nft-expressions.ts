@@ -275,11 +275,6 @@ function destinationAddress(family: IpFamily): Expression {
   return payload(PAYLOAD_NETWORK, HEADER[family].destination, HEADER[family].bytes, R1);
 }
 
-/** `ip daddr @SET` */
-export function destinationInSet(set: string, family: IpFamily = NFPROTO_IPV4): Expression[] {
-  return [destinationAddress(family), lookup(set, null)];
-}
-
 /** `ip daddr vmap @MAP` */
 export function verdictByDestination(map: string, family: IpFamily = NFPROTO_IPV4): Expression[] {
   return [destinationAddress(family), lookup(map, REG_VERDICT)];
