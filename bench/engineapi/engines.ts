@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DockerEngine } from '../../test/differential/docker-engine.ts';
 import { Engine } from '../../test/differential/engine.ts';
 import { buildBusyboxImage } from '../../test/support/image-builder.ts';
-import { runProgram, temporaryDirectory } from '../support/cleanup.ts';
+import { runProgram, runSilently, temporaryDirectory } from '../support/cleanup.ts';
 import { say } from '../support/report.ts';
 import { median } from '../support/statistics.ts';
 
@@ -55,6 +55,11 @@ export async function withBoth(
 /** The docker command against an engine; resolves with what it printed. */
 export function docker(engine: BenchEngine, ...args: readonly string[]): Promise<string> {
   return runProgram('docker', ['-H', `unix://${engine.socketPath}`, ...args]);
+}
+
+/** Wall milliseconds of the docker command, whose output nobody reads. */
+export function dockerMs(engine: BenchEngine, ...args: readonly string[]): Promise<number> {
+  return wallMs(() => runSilently('docker', ['-H', `unix://${engine.socketPath}`, ...args]));
 }
 
 /** By turns on both, so that what else the machine does is shared; medians, ms. */

@@ -5,7 +5,7 @@
 import { Engine } from '../../test/differential/engine.ts';
 import { figure } from '../support/report.ts';
 import { until } from '../support/wait.ts';
-import { type BenchEngine, compare, docker, sleeper, wallMs, withBoth } from './engines.ts';
+import { type BenchEngine, compare, dockerMs, sleeper, withBoth } from './engines.ts';
 import { ReplayServer } from './replay.ts';
 
 const SERVICES = 100;
@@ -23,7 +23,7 @@ export async function list(): Promise<void> {
       ps: ['service', 'ps', ...inspected],
     };
     for (const [verb, args] of Object.entries(verbs)) {
-      const timed = (engine: BenchEngine) => wallMs(() => docker(engine, ...args));
+      const timed = (engine: BenchEngine) => dockerMs(engine, ...args);
       const { skepMs, ratio } = await compare(`service ${verb}`, both, ROUNDS, timed);
       const key = verb === 'ls' ? 'list_cli' : `${verb}_cli`;
       figure(`${key}_ms`, skepMs);

@@ -56,6 +56,17 @@ export async function runProgram(command: string, args: readonly string[]): Prom
   return output;
 }
 
+/**
+ * As `runProgram`, what it prints goes nowhere: a program that writes its lines in small pieces is not held up by this process, which
+ * would read them on the cores that are measured.
+ */
+export async function runSilently(command: string, args: readonly string[]): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const errors = textOf(child.stderr);
+  const [status] = await once(child, 'close');
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${await errors}`);
+}
+
 async function textOf(stream: Readable): Promise<string> {
   let text = '';
   for await (const chunk of stream) text += String(chunk);
