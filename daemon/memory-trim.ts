@@ -10,8 +10,12 @@ const LOOK_MS = 1_000;
 const RESTED_LOOKS = 3;
 /** More of a processor than this: not now. */
 const REST_CPU_SHARE = 0.05;
-/** To collect stops everything for 2 to 3 ms per MB in use: not where that would be felt. */
-const HEAP_USED_BYTES_MAX = 64 << 20;
+/** Over which the least that was in use is taken for what is alive: the rest of it was garbage that waited. */
+const ALIVE_LOOKS = 60;
+/** To collect stops everything for 2 to 3 ms per MB that is alive: not where that would be felt, as by those that follow a leader. */
+const ALIVE_BYTES_MAX = 96 << 20;
+/** As much may be alive at the worst, if it all came to be in these looks: half a second. */
+const HEAP_USED_BYTES_MAX = 224 << 20;
 /** After it gave back the process has to grow by so much before it is worth it again. */
 const GROWN_BYTES_MIN = 8 << 20;
 
@@ -42,6 +46,10 @@ export class MemoryTrim {
   #lookMs = 0;
   /** the least that was held since it gave back; null: it never did */
   #leftBytes: number | null = null;
+  /** it gave back without collecting, since too much was alive */
+  #putOff = false;
+  /** of V8's objects, at the latest looks */
+  readonly #used: number[] = [];
   #giving = false;
 
   constructor(parts: MemoryTrimParts) {
@@ -62,10 +70,12 @@ export class MemoryTrim {
   #look(): void {
     if (this.#giving) return;
     this.#rested = this.#noteTime() < REST_CPU_SHARE ? this.#rested + 1 : 0;
+    if (this.#used.push(this.#parts.heapUsedBytes()) > ALIVE_LOOKS) this.#used.shift();
     const held = this.#parts.residentBytes();
     if (this.#leftBytes !== null) this.#leftBytes = Math.min(this.#leftBytes, held);
     if (this.#rested < RESTED_LOOKS) return;
-    if (this.#leftBytes !== null && held <= this.#leftBytes + GROWN_BYTES_MIN) return;
+    const hasGrown = this.#leftBytes === null || held > this.#leftBytes + GROWN_BYTES_MIN;
+    if (!hasGrown && !(this.#putOff && this.#mayCollect)) return;
     this.#giving = true;
     this.#giveBack()
       .catch((err: unknown) => {
@@ -78,10 +88,16 @@ export class MemoryTrim {
   }
 
   async #giveBack(): Promise<void> {
-    const { residentBytes, heapUsedBytes, collect, releaseFreed } = this.#parts;
-    if (heapUsedBytes() <= HEAP_USED_BYTES_MAX) await collect();
+    const { residentBytes, collect, releaseFreed } = this.#parts;
+    this.#putOff = !this.#mayCollect;
+    if (!this.#putOff) await collect();
     releaseFreed();
     this.#leftBytes = residentBytes();
+  }
+
+  get #mayCollect(): boolean {
+    const now = this.#used.at(-1) ?? 0;
+    return now <= HEAP_USED_BYTES_MAX && Math.min(...this.#used) <= ALIVE_BYTES_MAX;
   }
 
   /** @returns what this process used of a processor since the last call, 1: all of one */

@@ -88,9 +88,43 @@ describe('giving memory back', () => {
 
   test('a large heap is not stopped for; what is free outside of it is given back', async () => {
     const { clock, now } = scene();
-    now.heapUsedBytes = 64 * MIB + 1;
+    now.heapUsedBytes = 96 * MIB + 1;
     await clock.advance(60_000);
     expect(now).toMatchObject({ collections: 0, released: 1 });
+  });
+
+  test('garbage that waits does not make a heap large', async () => {
+    const { clock, now } = scene();
+    now.cpuShare = 1;
+    await clock.advance(30_000);
+    now.heapUsedBytes = 200 * MIB;
+    await clock.advance(20_000);
+    now.cpuShare = 0;
+    await clock.advance(3_000);
+    expect(now.collections).toBe(1);
+  });
+
+  test.each([
+    ['it may all be alive by now', 10, 224 * MIB + 1],
+    ['the little is a minute ago', 61, 200 * MIB],
+  ])('a heap that has become large is not stopped for: %s', async (_, seconds, bytes) => {
+    const { clock, now } = scene();
+    now.cpuShare = 1;
+    await clock.advance(30_000);
+    now.heapUsedBytes = bytes;
+    await clock.advance(seconds * 1_000);
+    now.cpuShare = 0;
+    await clock.advance(60_000);
+    expect(now).toMatchObject({ collections: 0, released: 1 });
+  });
+
+  test('one that was large is collected once it is not', async () => {
+    const { clock, now } = scene();
+    now.heapUsedBytes = 200 * MIB;
+    await clock.advance(10_000);
+    now.heapUsedBytes = 90 * MIB;
+    await clock.advance(10_000);
+    expect(now).toMatchObject({ collections: 1, released: 2 });
   });
 
   test('while it collects it does not begin again', async () => {
