@@ -87,6 +87,8 @@ export function sendApiRequest(
     sent.on('response', (response) => {
       const status = response.statusCode ?? 0;
       clearInterval(timer);
+      // Once all of it is there the connection may close before it was read: the response itself tells how it ended.
+      sent.removeAllListeners('close');
       let text = '';
       timer = setInterval(() => end({ kind: 'stream', status, text }), STREAM_LIMIT_MS);
       response.on('data', (chunk: Buffer) => {
