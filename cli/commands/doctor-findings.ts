@@ -65,7 +65,8 @@ const TRIAL_WORDS: Readonly<Record<TrialName, TrialWords>> = {
   },
   nftables: {
     what: 'nftables with NAT and connection tracking',
-    remedy: 'modprobe nf_tables nft_chain_nat nft_ct nft_numgen; install nftables',
+    remedy:
+      'modprobe nf_tables nft_chain_nat nft_ct nft_numgen; install nftables; zones need CONFIG_NF_CONNTRACK_ZONES',
   },
 };
 

@@ -77,7 +77,7 @@ const TRIALS: Readonly<Record<TrialName, readonly string[]>> = {
     '--net',
     'sh',
     '-c',
-    'nft add table ip t && nft add chain ip t c "{ type nat hook prerouting priority 0; }" && nft add rule ip t c tcp dport 80 dnat to numgen random mod 2 map "{ 0 : 10.0.0.1, 1 : 10.0.0.2 }" && nft add rule ip t c ct state established accept',
+    'nft add table ip t && nft add chain ip t c "{ type nat hook prerouting priority 0; }" && nft add rule ip t c tcp dport 80 dnat to numgen random mod 2 map "{ 0 : 10.0.0.1, 1 : 10.0.0.2 }" && nft add rule ip t c ct state established accept && nft add chain ip t z "{ type filter hook prerouting priority -300; }" && nft add rule ip t z ct original zone set 1',
   ],
 };
 

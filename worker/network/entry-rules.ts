@@ -25,6 +25,7 @@ import {
   markFromConnection,
   sourceIn,
   sourceIn6,
+  zoneBySourceMac,
 } from '../../native/ffi/net/nft-expressions.ts';
 import {
   addMarkRule,
@@ -53,7 +54,10 @@ export interface EntryRules {
   readonly subnet: Prefix | null;
 }
 
-/** Mark and table of an entry node: the last 20 bits of its address, of either family, tell them apart. */
+/**
+ * Mark and table of an entry node: the last 20 bits of its address, of either family, tell them apart. The last 16 are the
+ * zone of its connections.
+ */
 export function entryMark(nodeAddress: string): number {
   return MARK_BASE + (macOf(nodeAddress).readUInt32BE(2) & 0xfffff);
 }
@@ -72,9 +76,17 @@ export function writeEntryRules(table: TableWriter, entry: EntryRules): void {
     ENTRY_NODES,
     entry.nodes.map((address) => ({ key: macOf(address), data: numberKey(entryMark(address)) })),
   );
-  const opening = [...fromInterface(entry.link), ...connectionDirection('original')];
+  // A client may use the same port towards several nodes: the task would see one connection, and its replies one node.
+  // By zones they are several; where they clash the kernel gives the later one another port, never another address.
+  table.addChain('entry_zone', { type: 'filter', hook: 'prerouting', priority: PRIORITY.raw });
+  table.addRule('entry_zone', [...fromInterface(entry.link), ...zoneBySourceMac(ENTRY_NODES)]);
   table.addChain('entry', { type: 'filter', hook: 'prerouting', priority: PRIORITY.mangle });
-  table.addRule('entry', [...opening, ...markConnectionBySourceMac(ENTRY_NODES)]);
+  table.addRule('entry', [
+    ...fromInterface(entry.link),
+    ...connectionMarked(false),
+    ...connectionDirection('original'),
+    ...markConnectionBySourceMac(ENTRY_NODES),
+  ]);
   if (entry.subnet) writeUnboundRules(table, entry, entry.subnet);
   table.addChain('reply', { type: 'route', hook: 'output', priority: PRIORITY.mangle });
   table.addRule('reply', [

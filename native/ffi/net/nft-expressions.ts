@@ -33,8 +33,12 @@ const META_IIFNAME = 6;
 const META_OIFNAME = 7;
 const META_L4PROTO = 16;
 const CT_DIRECTION = 1;
+/** IP_CT_DIR_ORIGINAL and IP_CT_DIR_REPLY */
+const CT_ORIGINAL = 0;
+const CT_REPLY = 1;
 const CT_STATUS = 2;
 const CT_MARK = 3;
+const CT_ZONE = 17;
 const PAYLOAD_LINK = 0;
 const PAYLOAD_NETWORK = 1;
 const PAYLOAD_TRANSPORT = 2;
@@ -302,7 +306,10 @@ export function verdictByAddressProtocolAndPort(map: string, family: IpFamily): 
 
 /** `ct direction original` or `reply` */
 export function connectionDirection(direction: 'original' | 'reply'): Expression[] {
-  return [ct(CT_DIRECTION, R1), compare(Buffer.from([direction === 'original' ? 0 : 1]), CMP_EQ)];
+  return [
+    ct(CT_DIRECTION, R1),
+    compare(Buffer.from([direction === 'original' ? CT_ORIGINAL : CT_REPLY]), CMP_EQ),
+  ];
 }
 
 /** `ct status dnat`, or that it is not so */
@@ -425,6 +432,22 @@ export function verdict(value: Verdict): Expression[] {
   ];
 }
 
+/**
+ * `ct original zone set ether saddr map @MAP`: for a chain that packets meet before their connection is known. What different
+ * senders pass on are different connections, even between the same ports; of the values the low 16 bits count.
+ */
+export function zoneBySourceMac(map: string): Expression[] {
+  return [
+    payload(PAYLOAD_LINK, 6, 6, R1),
+    lookup(map, R1),
+    expression('ct', (batch) => {
+      batch.attrBe32(2, CT_ZONE);
+      batch.attrBe32(4, R1);
+      batch.attrU8(3, CT_ORIGINAL);
+    }),
+  ];
+}
+
 /** `ct mark set ether saddr map @MAP`: the connection remembers who sent it */
 export function markConnectionBySourceMac(map: string): Expression[] {
   return [
@@ -448,7 +471,7 @@ export function markFromConnection(): Expression[] {
   ];
 }
 
-/** `ct mark != 0` */
-export function connectionMarked(): Expression[] {
-  return [ct(CT_MARK, R1), compare(Buffer.alloc(4), CMP_NEQ)];
+/** `ct mark != 0`, or that it is 0 */
+export function connectionMarked(yes = true): Expression[] {
+  return [ct(CT_MARK, R1), compare(Buffer.alloc(4), yes ? CMP_NEQ : CMP_EQ)];
 }
