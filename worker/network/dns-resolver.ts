@@ -43,7 +43,8 @@ export function lookupName(
   name: string,
 ): string[] | null {
   const found = findName(tables, client, name);
-  return found && addressesOf(found.shares);
+  if (found.length === 0) return null;
+  return firstWithAny(found, ({ shares }) => addressesOf(shares));
 }
 
 interface FoundName {
@@ -55,6 +56,18 @@ interface FoundName {
 const addressesOf = (shares: readonly NameShare[]): string[] => [
   ...new Set(shares.flatMap(({ addresses }) => addresses)),
 ];
+
+/** What the first network tells that tells anything: one without addresses of this family, or tasks that serve, hides no other. */
+function firstWithAny(
+  found: readonly FoundName[],
+  addressesIn: (found: FoundName) => string[],
+): string[] {
+  for (const one of found) {
+    const addresses = addressesIn(one);
+    if (addresses.length > 0) return addresses;
+  }
+  return [];
+}
 
 /** What is answered this time, in random order: of services that share a name by weight that of one. */
 function answeredFor(
@@ -95,22 +108,18 @@ function hasAny(items: Iterable<string>): boolean {
   return false;
 }
 
-function findName(tables: ClusterTables, client: DnsClient, name: string): FoundName | null {
+/** In each of the client's networks that knows the name, else in that which its end names; in the order of search. */
+function findName(tables: ClusterTables, client: DnsClient, name: string): FoundName[] {
   const networks = client.networkIds.flatMap((id) => tables.networks.get(id) ?? []);
   const visible = networks.filter(({ network }) => !network?.ingress);
-  for (const table of visible) {
-    const shares = inNetwork(table, name);
-    if (shares) return { table, shares };
-  }
+  const found = visible.flatMap((table) => inNetwork(table, name));
   for (let dot = name.indexOf('.'); dot > 0; dot = name.indexOf('.', dot + 1)) {
+    if (found.length > 0) return found;
     const networkName = name.slice(dot + 1);
-    for (const table of visible) {
-      if (table.network?.name.toLowerCase() !== networkName) continue;
-      const shares = inNetwork(table, name.slice(0, dot));
-      if (shares) return { table, shares };
-    }
+    const named = visible.filter(({ network }) => network?.name.toLowerCase() === networkName);
+    found.push(...named.flatMap((table) => inNetwork(table, name.slice(0, dot))));
   }
-  return null;
+  return found;
 }
 
 /**
@@ -164,8 +173,9 @@ function targetsOf(
   }));
 }
 
-function inNetwork(table: NetworkTable, name: string): NameShare[] | null {
-  return table.names.lookup(name, (serviceId) => table.servingOf(serviceId));
+function inNetwork(table: NetworkTable, name: string): FoundName[] {
+  const shares = table.names.lookup(name, (serviceId) => table.servingOf(serviceId));
+  return shares ? [{ table, shares }] : [];
 }
 
 /** Names of the holder of `address` among the client's networks, with the network's name. */
@@ -211,11 +221,11 @@ export function answerLocally(
   }
   const family = question.type === TYPE.aaaa ? 'ipv6' : 'ipv4';
   const found = findName(tables, client, question.name);
-  if (!found) return null;
+  if (found.length === 0) return null;
   // A name of ours without this kind of record: it exists, and nobody else may answer for it.
   if (!ADDRESS_TYPES.includes(question.type)) {
     return emptyAnswer(query, question, RCODE.noError);
   }
-  const addresses = answeredFor(found, family, random);
+  const addresses = firstWithAny(found, (one) => answeredFor(one, family, random));
   return addressAnswer(query, question, addresses, TTL_SECONDS, bytesMax);
 }

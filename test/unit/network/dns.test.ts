@@ -1,6 +1,7 @@
 import dnsPacket from 'dns-packet';
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../../common/base/random.ts';
+import { asId, type ServiceId } from '../../../common/model/ids.ts';
 import { ClusterTables } from '../../../worker/network/cluster-tables.ts';
 import { DnsFrames, frameOf } from '../../../worker/network/dns-asker.ts';
 import {
@@ -11,7 +12,7 @@ import {
   RCODE,
   readQuestion,
 } from '../../../worker/network/dns-message.ts';
-import { answerLocally } from '../../../worker/network/dns-resolver.ts';
+import { answerLocally, lookupName } from '../../../worker/network/dns-resolver.ts';
 import { endpoint, network, port, service, set } from '../../support/network-scene.ts';
 
 function ask(
@@ -190,6 +191,38 @@ describe('answers from the tables', () => {
       expect(services(name)).toEqual({ targets: ['web.front:80'], addresses: ['10.0.1.2'] });
     },
   );
+
+  test('a network that has no such address hides none of another', () => {
+    const six = network('six', 4098, 2, { subnet6: 'fd56::/64' });
+    const both = new ClusterTables();
+    const at = { nodeId: 'n', address: '172.30.0.1' };
+    both.apply(
+      [
+        ...[front, six].map((it) => set('network', it)),
+        set('serviceEntry', service(front, 'web', '10.0.1.2')),
+        set('serviceEntry', service(six, 'web', '10.0.2.2')),
+        // nobody of it serves in the first one
+        set('serviceEntry', service(front, 'db', null)),
+        set('serviceEntry', { ...service(six, 'db', null), serviceId: asId<ServiceId>('other') }),
+        set(
+          'endpoint',
+          endpoint(six, 'db', 1, at, '10.0.2.21', { serviceId: asId<ServiceId>('other') }),
+        ),
+      ],
+      true,
+    );
+    const client = { networkIds: [front.id, six.id] };
+    const told = (name: string, type: 'A' | 'AAAA') => {
+      const query = ask(name, type);
+      const reply = answerLocally(both, client, query, question(query), 512, new SeededRandom(1));
+      return (dnsPacket.decode(reply as Buffer).answers ?? []).map((it) => 'data' in it && it.data);
+    };
+    expect(told('web', 'A')).toEqual(['10.0.1.2']);
+    expect(told('web', 'AAAA')).toEqual(['fd56::a00:202']);
+    expect(told('web.front', 'AAAA')).toEqual([]);
+    expect(told('db', 'A')).toEqual(['10.0.2.21']);
+    expect(lookupName(both, client, 'db')).toEqual(['10.0.2.21']);
+  });
 
   test('a port that is published on the tasks’ hosts is told as well', () => {
     expect(services('_9113._tcp.web')).toEqual(services('_stats._tcp.web'));
