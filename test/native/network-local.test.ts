@@ -43,7 +43,9 @@ const spec = (options: Record<string, string> = {}): NetworkSpec => ({
   ipam: {
     driver: 'default',
     options: {},
-    configs: [{ subnet: '10.213.7.0/24', range: '', gateway: '', reserved: {} }],
+    configs: [
+      { subnet: '10.213.7.0/24', range: '', gateway: '', reserved: { router: '10.213.7.9' } },
+    ],
   },
 });
 
@@ -158,8 +160,10 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     const attached = networks.attach('a', A, [endpoint(id)], wishes);
     await expect(attached).rejects.toThrow('cannot assign requested address');
     expect(isThere()).toBe(false);
-    const fixed = { ...endpoint(id), address: '10.213.7.1' };
-    await expect(networks.connect('a', A, fixed)).rejects.toThrow('Address already in use');
+    for (const address of ['10.213.7.1', '10.213.7.9']) {
+      const fixed = { ...endpoint(id), address };
+      await expect(networks.connect('a', A, fixed)).rejects.toThrow('Address already in use');
+    }
     expect(isThere()).toBe(false);
     await networks.remove(id);
   });

@@ -106,6 +106,7 @@ function fixedAddress(
     const words = `no configured subnet contains IP address ${wanted}: network ${spec.name} is ${pool.subnet}`;
     throw new SkepError('invalid-argument', words);
   }
-  if (!used.has(wanted) && wanted !== pool.gateway) return wanted;
+  const taken = [...used, pool.gateway, ...Object.values(pool.reserved)];
+  if (!taken.includes(wanted)) return wanted;
   throw new SkepError('permission-denied', `Address already in use: ${wanted}`);
 }
