@@ -61,13 +61,15 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
   const reaches = async (from: string, to: string): Promise<boolean> =>
     (await tryDocker('exec', from, 'ping', '-c', '1', '-W', '1', to)).code === 0;
 
-  test('containers of a bridge know one another by name, alias and id, and reach the host', async () => {
+  test('containers of a bridge know one another by name, host name, alias and id, and reach the host', async () => {
     await docker('network', 'create', '--subnet', '10.77.0.0/24', '--label', 'a=b', 'front');
     const id = await docker(
       'run',
       '-d',
       '--name',
       'web',
+      '--hostname',
+      'box',
       '--network',
       'front',
       '--network-alias',
@@ -76,7 +78,7 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, { timeout: 60_000 }, (
     );
     await docker('run', '-d', '--name', 'db', '--network', 'front', '--ip', '10.77.0.9', ...SLEEP);
     expect(await addressIn('db', 'front')).toBe('10.77.0.9');
-    for (const name of ['web', 'www', 'web.front', id.slice(0, 12)]) {
+    for (const name of ['web', 'box', 'www', 'web.front', id.slice(0, 12)]) {
       expect([name, await reaches('db', name)]).toEqual([name, true]);
     }
     expect(await reaches('db', '10.77.0.1')).toBe(true);

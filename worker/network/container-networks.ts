@@ -354,10 +354,10 @@ export class ContainerNetworks {
   }
 
   #nameAll({ container, seats }: Member): void {
-    const { id, name } = container;
+    const { id, name, hostname } = container;
     for (const { networkId, address, aliases, ofCluster } of seats) {
       if (ofCluster || !isNamed(networkId)) continue;
-      const names = [name, id.slice(0, SHORT_ID_CHARS), id, ...aliases];
+      const names = [name, id.slice(0, SHORT_ID_CHARS), id, hostname, ...aliases];
       this.#names.set(networkId, id, names, address);
     }
   }
