@@ -246,6 +246,7 @@ function networkOf(config: JsonReader, host: JsonReader, context: CreateContext)
   const mode = host.string('NetworkMode');
   if (mode.startsWith(OF_CONTAINER)) {
     refuseEndpoints(config, mode);
+    refuseOwnNetworkWords(config, host);
     const containerId = context.containerId(mode.slice(OF_CONTAINER.length));
     return { kind: 'container', containerId };
   }
@@ -258,12 +259,37 @@ function networkOf(config: JsonReader, host: JsonReader, context: CreateContext)
 
 /** What is said of networks is not lost on a container that has none of its own. */
 function refuseEndpoints(config: JsonReader, mode: string): void {
-  const given = config.object('NetworkingConfig').object('EndpointsConfig').names;
-  const odd = given.find((name) => name !== mode);
-  if (odd === undefined && config.string('MacAddress') === '') return;
+  const endpoints = config.object('NetworkingConfig').object('EndpointsConfig');
+  const odd = endpoints.names.find((name) => name !== mode);
+  const own = endpoints.object(mode);
+  if (own.object('IPAMConfig').string('IPv4Address') !== '') {
+    const words = 'user specified IP address is supported on user defined networks only';
+    throw new SkepError('invalid-argument', words);
+  }
+  const mac = config.string('MacAddress') || own.string('MacAddress');
+  if (odd === undefined && mac === '') return;
   const what = odd === undefined ? 'a MAC address' : `network ${odd}`;
   const words = `conflicting options: network ${mode} and ${what}`;
   throw new SkepError('invalid-argument', words);
+}
+
+/** Names, ports and files of the network are those of the container that it belongs to. */
+function refuseOwnNetworkWords(config: JsonReader, host: JsonReader): void {
+  const given: readonly (readonly [isGiven: boolean, words: string])[] = [
+    [config.string('Hostname') !== '', 'hostname and the network mode'],
+    [host.strings('Dns').length > 0, 'dns and the network mode'],
+    [host.strings('ExtraHosts').length > 0, 'custom host-to-IP mapping and the network mode'],
+    [
+      host.object('PortBindings').names.length > 0,
+      'port publishing and the container type network mode',
+    ],
+    [
+      config.object('ExposedPorts').names.length > 0,
+      'port exposing and the container type network mode',
+    ],
+  ];
+  const conflict = given.find(([isGiven]) => isGiven);
+  if (conflict) throw new SkepError('invalid-argument', `conflicting options: ${conflict[1]}`);
 }
 
 function portsOf(config: JsonReader, host: JsonReader, context: CreateContext) {

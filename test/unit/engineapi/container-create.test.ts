@@ -391,6 +391,31 @@ describe('a container as docker run sends it', () => {
     }
   });
 
+  test('in the network of another it has no words of its own about it', () => {
+    const NetworkMode = 'container:x';
+    const endpoint = (mode: string, words: object) => ({
+      NetworkingConfig: { EndpointsConfig: { [mode]: words } },
+    });
+    const port = { '80/tcp': [{ HostPort: '80' }] };
+    for (const [host, config, words] of [
+      [{}, { Hostname: 'box' }, 'hostname and the network mode'],
+      [{ Dns: ['192.0.2.1'] }, {}, 'dns and the network mode'],
+      [{ ExtraHosts: ['a:192.0.2.1'] }, {}, 'custom host-to-IP mapping and the network mode'],
+      [{ PortBindings: port }, { ExposedPorts: { '80/tcp': {} } }, 'port publishing and the'],
+      [{}, { ExposedPorts: { '80/tcp': {} } }, 'port exposing and the container type network mode'],
+      [{}, endpoint(NetworkMode, { MacAddress: '02:42:ac:11:00:09' }), 'a MAC address'],
+      [
+        { NetworkMode: 'host' },
+        endpoint('host', { IPAMConfig: { IPv4Address: '192.0.2.9' } }),
+        'IP address is supported on user defined networks only',
+      ],
+    ] as const) {
+      const ask = (): unknown => definition({ NetworkMode, ...host }, config);
+      expect(ask).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+      expect(ask).toThrow(words);
+    }
+  });
+
   test('has the network of the host, of another, or none', () => {
     const kindOf = (host: object, config = {}) => definition(host, config).network;
     expect(kindOf({ NetworkMode: 'host' })).toEqual({ kind: 'host' });
