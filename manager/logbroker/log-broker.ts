@@ -12,7 +12,7 @@ import { BoundedQueue, type QueueState } from '../../common/base/queue.ts';
 import type { ServiceId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { TaskLogQuery, TaskLogRecord } from '../../common/model/task-log.ts';
-import { isBefore } from '../../common/model/task-state.ts';
+import { isBefore, isTerminal } from '../../common/model/task-state.ts';
 import { readTaskLogs } from '../../common/rpc/node-methods.ts';
 import type { RpcClients } from '../../common/rpc/pool.ts';
 import type { Commit, ReadView, Store } from '../store/types.ts';
@@ -72,9 +72,7 @@ export class LogBroker {
     const seen = new Set<TaskId>();
     let reading = 0;
     const begin = (task: Task): void => {
-      if (seen.has(task.id) || task.nodeId === null || isBefore(task.status.state, 'running')) {
-        return;
-      }
+      if (seen.has(task.id) || !mayHaveOutput(task)) return;
       seen.add(task.id);
       reading++;
       readers.run(async () => {
@@ -181,6 +179,12 @@ export class LogBroker {
       }
     }
   }
+}
+
+/** Not one that has not started, nor one that was rejected or stopped before its node made a container. */
+function mayHaveOutput({ nodeId, status: { state, container } }: Task): boolean {
+  if (nodeId === null || isBefore(state, 'running')) return false;
+  return container !== null || !isTerminal(state);
 }
 
 function concerns(commit: Commit, selector: LogSelector): boolean {

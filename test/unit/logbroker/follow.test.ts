@@ -178,7 +178,8 @@ describe('logs of a service', () => {
     ['complete', 1],
     ['failed', 1],
   ])('of a task that is %s are asked for %i times', async (state, times) => {
-    await store.create('task', taskOf('a', { status: aTaskStatus({ state }) }));
+    const container = { containerId: 'c', pid: 0, exitCode: 0, oomKilled: false };
+    await store.create('task', taskOf('a', { status: aTaskStatus({ state, container }) }));
     logOf('a').end();
     const { ended } = read();
     await store.clock.advance(50);

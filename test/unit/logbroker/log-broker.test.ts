@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
+import type { TaskStatus } from '../../../common/model/task.ts';
 import type {
   TaskLogQuery,
   TaskLogRecord,
   TaskLogRequest,
 } from '../../../common/model/task-log.ts';
+import type { TaskState } from '../../../common/model/task-state.ts';
 import type { RpcClientPool } from '../../../common/rpc/pool.ts';
 import { LogBroker } from '../../../manager/logbroker/log-broker.ts';
 import { aNode, aService, aTaskOf, aTaskStatus, freshId } from '../../support/builders.ts';
@@ -36,7 +38,11 @@ function nodesSaying(lines: (request: TaskLogRequest) => readonly string[]): Rpc
   return { client: () => ({ serverStream }) } as unknown as RpcClientPool;
 }
 
-async function readAll(taskCount: number, pool: RpcClientPool): Promise<string[]> {
+async function readAll(
+  taskCount: number,
+  pool: RpcClientPool,
+  status: Partial<TaskStatus> = { state: 'running' },
+): Promise<string[]> {
   const { store, create } = makeStore();
   const service = aService();
   const node = aNode();
@@ -47,7 +53,7 @@ async function readAll(taskCount: number, pool: RpcClientPool): Promise<string[]
       id: freshId(),
       slot: i + 1,
       nodeId: node.id,
-      status: aTaskStatus({ state: 'running' }),
+      status: aTaskStatus(status),
     }),
   );
   await create('task', ...tasks);
@@ -83,6 +89,22 @@ describe('log broker', () => {
         nodesSaying(() => ['a']),
       ),
     ).toEqual([]);
+  });
+
+  test.each<TaskState>(['rejected', 'shutdown'])(
+    'asks nobody for that of a %s task which never had a container',
+    async (state) => {
+      const pool = nodesSaying(() => {
+        throw new SkepError('not-found', 'no such container');
+      });
+      expect(await readAll(1, pool, { state, container: null })).toEqual([]);
+    },
+  );
+
+  test('reads what one left that has ended', async () => {
+    const container = { containerId: 'c', pid: 0, exitCode: 1, oomKilled: false };
+    const pool = nodesSaying(() => ['a']);
+    expect(await readAll(1, pool, { state: 'failed', container })).toEqual(['1: a']);
   });
 
   test('says which output could not be read, and reads the rest', async () => {
