@@ -7,6 +7,7 @@ import type { ManagerPeer } from '../common/model/session.ts';
 export class KnownManagers {
   readonly #left: (nodeId: string) => void;
   #ids: ReadonlySet<string> | null = null;
+  #last: readonly ManagerPeer[] = [];
 
   /** @param left told of each node that is no manager any more */
   constructor(left: (nodeId: string) => void) {
@@ -18,9 +19,15 @@ export class KnownManagers {
     return this.#ids?.has(nodeId) ?? null;
   }
 
+  /** Those of the last session; none before the first. */
+  list(): readonly ManagerPeer[] {
+    return this.#last;
+  }
+
   /** What a session says; later sessions, later truths. */
   learn(managers: readonly ManagerPeer[]): void {
     if (managers.length === 0) return;
+    this.#last = managers;
     const before = this.#ids ?? new Set<string>();
     this.#ids = new Set(managers.map(({ nodeId }) => nodeId));
     for (const nodeId of before) if (!this.#ids.has(nodeId)) this.#left(nodeId);

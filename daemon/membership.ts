@@ -7,6 +7,7 @@ import { EFFECT, hadNoEffect, hasCode, SkepError } from '../common/base/errors.t
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
+import type { ManagerPeer } from '../common/model/session.ts';
 import type { TokenGrant, TokenRequest } from '../common/model/registry-token.ts';
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, remainingMs } from '../common/pki/identity.ts';
@@ -122,6 +123,12 @@ export class Membership {
 
   get manager(): Manager | null {
     return this.#manager;
+  }
+
+  /** By this node's own group, or as the last session named them; a worker knows none before its first session. */
+  remoteManagers(): readonly ManagerPeer[] {
+    const manager = this.#manager;
+    return manager && !manager.removed ? manager.managers() : this.#known.list();
   }
 
   /** What an operator must see to, for `docker info`; '' when all is well. */

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { withDeadline } from '../common/base/deadline.ts';
 import { describeError, hasCode, SkepError } from '../common/base/errors.ts';
 import type { Availability, NodeRole } from '../common/model/node.ts';
+import type { ManagerPeer } from '../common/model/session.ts';
 import { ExternalCaClient } from '../common/pki/external-ca.ts';
 import type { Identity, StoredIdentity } from '../common/pki/identity.ts';
 import { parseUnlockKey } from '../common/pki/unlock-key.ts';
@@ -136,8 +137,8 @@ export class SwarmNode {
   }
 
   /** Managers that this node knows, for `docker info`. */
-  remoteManagers(): readonly { nodeId: string; address: string }[] {
-    return this.#membership?.manager?.managers() ?? [];
+  remoteManagers(): readonly ManagerPeer[] {
+    return this.#membership?.remoteManagers() ?? [];
   }
 
   /** The manager on this node. Throws `not-in-swarm` or `not-a-manager` with Docker's words. */

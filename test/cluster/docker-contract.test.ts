@@ -404,6 +404,12 @@ describe.skipIf(!clusterTestsCanRun)('what clients count on', { timeout: 60_000 
         },
       },
     });
+    expect(await engine('worker-1').get<Json>('/info')).toMatchObject({
+      Swarm: {
+        ...{ LocalNodeState: 'active', ControlAvailable: false },
+        RemoteManagers: (info['Swarm'] as Json)['RemoteManagers'],
+      },
+    });
     expect(await get<Json>('/swarm')).toMatchObject({
       JoinTokens: {
         Worker: expect.stringMatching(/^SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}$/),

@@ -6,9 +6,10 @@ const peers = (...ids: string[]) => ids.map((nodeId) => ({ nodeId, address: `${n
 describe('known managers', () => {
   test('are not known before a session told of them', () => {
     const known = new KnownManagers(() => {});
-    expect(known.has('m1')).toBe(null);
+    expect([known.has('m1'), known.list()]).toEqual([null, []]);
     known.learn(peers('m1', 'm2'));
     expect([known.has('m1'), known.has('m3')]).toEqual([true, false]);
+    expect(known.list()).toEqual(peers('m1', 'm2'));
   });
 
   test('are those of the last session, and who left is told once', () => {
@@ -26,6 +27,6 @@ describe('known managers', () => {
     const known = new KnownManagers((nodeId) => left.push(nodeId));
     known.learn(peers('m1'));
     known.learn([]);
-    expect([known.has('m1'), left]).toEqual([true, []]);
+    expect([known.has('m1'), left, known.list()]).toEqual([true, [], peers('m1')]);
   });
 });
