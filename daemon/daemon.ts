@@ -18,6 +18,7 @@ import { ContainerApiServer } from './container-api-server.ts';
 import { EventJournal } from './engineapi/event-journal.ts';
 import { Execs } from './engineapi/execs.ts';
 import type { RouteParts } from './engineapi/parts.ts';
+import { withPredefinedId } from './engineapi/predefined-networks.ts';
 import { addRoutes, addRoutesForManagers, addRoutesForWorkers } from './engineapi/routes.ts';
 import { API_VERSION_MAX, EngineServer } from './engineapi/server.ts';
 import type { DaemonOptions } from './options.ts';
@@ -93,7 +94,7 @@ export class Daemon {
         random,
         log,
         onFailure,
-        tell: (event) => this.#events.tell(event),
+        tell: (event) => this.#events.tell(withPredefinedId(this.#engineId, event)),
       }),
     );
     const execs = new Execs(random);

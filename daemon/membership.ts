@@ -7,8 +7,8 @@ import { EFFECT, hadNoEffect, hasCode, SkepError } from '../common/base/errors.t
 import { Scope, TaskSet } from '../common/base/lifecycle.ts';
 import type { NodeId } from '../common/model/ids.ts';
 import type { NodeRole } from '../common/model/node.ts';
-import type { ManagerPeer } from '../common/model/session.ts';
 import type { TokenGrant, TokenRequest } from '../common/model/registry-token.ts';
+import type { ManagerPeer } from '../common/model/session.ts';
 import { CertificateRenewal } from '../common/pki/certificate-renewal.ts';
 import { type Identity, IdentityHolder, remainingMs } from '../common/pki/identity.ts';
 import { TrustFollower } from '../common/pki/trust-follower.ts';

@@ -191,6 +191,8 @@ export class Worker {
       random,
       log: log.child({ component: 'containers' }),
       tell,
+      driverOf: (networkId) =>
+        this.localNetworks.list().find(({ id }) => id === networkId)?.spec.driver ?? null,
       hostname: options.hostname,
       nameservers: options.upstreamNameservers,
       peerOf: (containerId) => this.containers.peerOf(containerId),

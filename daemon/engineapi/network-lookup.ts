@@ -2,7 +2,7 @@
 import { SkepError } from '../../common/base/errors.ts';
 import type { Network } from '../../common/model/network.ts';
 import type { NetworkRow } from './json/local-network.ts';
-import { nodeNetworks } from './node-networks.ts';
+import { nodeNetworkRows } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 
 interface Named {
@@ -70,9 +70,7 @@ export function workerRef(parts: LookupParts, ref: string): string {
 }
 
 function ownNetworks(parts: LookupParts): FoundNetwork[] {
-  return nodeNetworks(parts)
-    .rows()
-    .map((row) => ({ kind: 'own', id: row.Id, name: row.Name, row }));
+  return nodeNetworkRows(parts).map((row) => ({ kind: 'own', id: row.Id, name: row.Name, row }));
 }
 
 function knownOfCluster({ swarm }: LookupParts): FoundNetwork[] {

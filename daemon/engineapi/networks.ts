@@ -12,7 +12,7 @@ import { networkServicesToJson, peersToJson } from './json/network-services.ts';
 import { JsonReader } from './json/reader.ts';
 import { some } from './json/some.ts';
 import { hasOwn, hasSwarm, lookUpNetwork } from './network-lookup.ts';
-import { nodeNetworks } from './node-networks.ts';
+import { type NodeNetworks, nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { clusterRowOf } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
@@ -85,8 +85,7 @@ export function addNetworkRoutes(
       if (await isNameOfCluster(parts, name, context.signal)) {
         throw new SkepError('name-conflict', `network with name ${name} already exists`);
       }
-      const { id } = await parts.worker.localNetworks.create(spec);
-      return context.send(201, { Id: id, Warning: '' });
+      return context.send(201, { Id: await local.create(spec), Warning: '' });
     }
     if (parts.worker.localNetworks.list().some((network) => network.spec.name === name)) {
       throw new SkepError('name-conflict', `network with name ${name} already exists`);
@@ -95,7 +94,7 @@ export function addNetworkRoutes(
     context.send(201, { Id: network.id, Warning: '' });
   });
 
-  routes.add('POST', '/networks/prune', (context) => prune(context, parts));
+  routes.add('POST', '/networks/prune', (context) => prune(context, parts, local));
 
   routes.add('DELETE', '/networks/:id', async (context) => {
     const ref = context.param('id');
@@ -132,7 +131,11 @@ function ofStore({ swarm }: RouteParts, network: Network, context: RequestContex
 }
 
 /** The networks that nothing uses: of the cluster no service and no task, of this node no container that runs. */
-async function prune(context: RequestContext, parts: RouteParts): Promise<void> {
+async function prune(
+  context: RequestContext,
+  parts: RouteParts,
+  local: NodeNetworks,
+): Promise<void> {
   const filters = Filters.parse(context.text('filters'), PRUNE_FILTERS);
   const isMeant = pruneTest(filters, parts.clock.wallMs());
   const removed: string[] = [];
@@ -156,7 +159,7 @@ async function prune(context: RequestContext, parts: RouteParts): Promise<void> 
     const isUsed = isPredefinedNetwork(spec.name) || localNetworks.usersOf(id).length > 0;
     if (isUsed || !isMeant({ labels: spec.labels, createdAtMs })) continue;
     try {
-      await localNetworks.remove(id);
+      await local.remove(spec.name);
       removed.push(spec.name);
     } catch (err) {
       if (!hasCode(err, 'permission-denied') && !hasCode(err, 'not-found')) throw err;

@@ -1,5 +1,6 @@
 /** The networks that every engine has and nobody makes: bridge, host and none. */
 import { createHash } from 'node:crypto';
+import type { EngineEvent } from '../../common/model/engine-event.ts';
 import {
   isPredefinedNetwork,
   PREDEFINED_NETWORKS,
@@ -27,6 +28,12 @@ export function withPredefinedWords(engineId: string, spec: ServiceSpec): Servic
 /** Of this engine alone; a name that is none of the three has one, too. */
 export function predefinedNetworkId(engineId: string, name: string): string {
   return createHash('sha256').update(`${engineId}/${name}`).digest('hex');
+}
+
+/** What happened on this node, with this engine's id in place of the word that the worker has for a predefined network. */
+export function withPredefinedId(engineId: string, event: EngineEvent): EngineEvent {
+  const isWord = event.type === 'network' && PREDEFINED_NETWORKS.includes(event.id);
+  return isWord ? { ...event, id: predefinedNetworkId(engineId, event.id) } : event;
 }
 
 /** The name behind such an id; null for any other text. */

@@ -157,6 +157,45 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
     },
   );
 
+  test.skipIf(!hasDocker)(
+    'docker tells of networks of a node, and of the containers in them',
+    { timeout: 60_000 },
+    async () => {
+      const { current } = shared;
+      const env = {
+        DOCKER_HOST: `unix://${current.host('worker-1').socket}`,
+        DOCKER_CONFIG: config,
+      };
+      const docker = async (...args: string[]): Promise<string> =>
+        succeeded(await run(['docker', ...args], { env })).stdout.trim();
+      const since = String(Math.floor(Date.now() / 1000));
+      const net = await docker('network', 'create', 'lan');
+      const id = await docker('run', '-d', '--name', 'in', IMAGE, ...SLEEP);
+      await docker('network', 'connect', 'lan', 'in');
+      await docker('network', 'disconnect', 'lan', 'in');
+      await docker('rm', '-f', 'in');
+      await docker('network', 'rm', 'lan');
+      const bridge = await docker('network', 'inspect', '-f', '{{.Id}}', 'bridge');
+      const format = '{{.Action}} {{.Actor.ID}} {{.Actor.Attributes}}';
+      const events = (...filters: string[]): Promise<string> =>
+        docker(
+          ...['events', '--since', since, '--until', String(Date.now() / 1000)],
+          ...['--format', format, ...filters],
+        );
+      const seat = (network: string): string => `map[container:${id} name:${network} type:bridge]`;
+      expect((await events('-f', 'network=lan')).split('\n')).toEqual([
+        `create ${net} map[name:lan type:bridge]`,
+        `connect ${net} ${seat('lan')}`,
+        `disconnect ${net} ${seat('lan')}`,
+        `destroy ${net} map[name:lan type:bridge]`,
+      ]);
+      expect((await events('-f', `network=${bridge}`, '-f', 'type=network')).split('\n')).toEqual([
+        `connect ${bridge} ${seat('bridge')}`,
+        `disconnect ${bridge} ${seat('bridge')}`,
+      ]);
+    },
+  );
+
   test('skep events ends at the time it was given', { timeout: 60_000 }, async () => {
     const args = ['events', '--since', '1m', '--until', '0s', '--filter', 'type=secret'];
     await shared.current.skep(['secret', 'create', 'short', '-'], { input: 'x' });

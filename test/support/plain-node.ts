@@ -97,6 +97,7 @@ export async function openPlainNode(
     volumes: step('volumes', rooms.volumes),
     files: step('files', rooms.files),
     networks: step('networks', networks),
+    driverOf: () => null,
     records: step('records', new RecordStore(join(dir, 'containers'), silentLogger)),
     settings: DEFAULT_NODE_SETTINGS,
     hostFacts,

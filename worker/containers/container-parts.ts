@@ -33,6 +33,8 @@ export interface ContainerParts extends MakerParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly tell: TellEvent;
+  /** of a network of this node; null = there is none (any more) */
+  readonly driverOf: (networkId: string) => string | null;
   /** this machine's name */
   readonly hostname: () => string;
   /** this machine's resolvers */

@@ -8,7 +8,7 @@ import type { Logger } from '../../common/base/log.ts';
 import { Serial } from '../../common/base/serial.ts';
 import type { StringMap } from '../../common/model/objects.ts';
 import type { ResourceRequirements } from '../../common/model/service.ts';
-import { ContainerEvents } from '../executor/container-events.ts';
+import { ContainerEvents, type EventNetwork } from '../executor/container-events.ts';
 import { stopSignalOf } from '../executor/container-maker.ts';
 import { startFrom } from '../executor/foreign-image.ts';
 import { type HealthReport, healthCheckOf, healthOfImage } from '../executor/health.ts';
@@ -23,6 +23,7 @@ import { CommandError } from '../runtime/exec-session.ts';
 import type { AttachSession, ContainerState, ExitRecord } from '../runtime/native-runtime.ts';
 import type { ContainerParts } from './container-parts.ts';
 import type { ContainerDefinition, JsonObject, RestartRule } from './definition.ts';
+import { eventNetworks } from './event-networks.ts';
 import { attachNetwork, limitsOf, readyContainer } from './launch.ts';
 import {
   type Condition,
@@ -104,7 +105,8 @@ export class PlainContainer {
     this.#keeper = new RecordKeeper(record, parts.records, this.#log);
     this.#nextStart = new NextStart(parts.clock);
     const attributes = (): StringMap => this.attributes;
-    this.#events = new ContainerEvents({ id: this.id, attributes, networks: () => [] }, parts.tell);
+    const networks = (): EventNetwork[] => this.#networks;
+    this.#events = new ContainerEvents({ id: this.id, attributes, networks }, parts.tell);
     this.#watch = new HealthWatch(parts.clock, this.#log, (status) => this.#events.health(status));
   }
 
@@ -274,12 +276,22 @@ export class PlainContainer {
 
   /** A place in one more network: at once if it runs, else from its next start on. */
   connect(asked: EndpointWish): Promise<void> {
-    return this.#serial.run(() => connectNetwork(this.#seated, asked));
+    return this.#serial.run(() => this.#move(() => connectNetwork(this.#seated, asked)));
   }
 
   /** Out of a network, as `connect`. Rejects with `permission-denied` when it is not in it. */
   disconnect(name: string): Promise<void> {
-    return this.#serial.run(() => disconnectNetwork(this.#seated, name));
+    return this.#serial.run(() => this.#move(() => disconnectNetwork(this.#seated, name)));
+  }
+
+  async #move(work: () => Promise<void>): Promise<void> {
+    const before = this.#networks;
+    await work();
+    this.#events.moved(before);
+  }
+
+  get #networks(): EventNetwork[] {
+    return eventNetworks(this.record, this.#parts.driverOf);
   }
 
   /** One that it has a link to may have another address now. */
@@ -418,6 +430,7 @@ export class PlainContainer {
       const { peerOf } = this.#options;
       const place = await attachNetwork(this.#parts, this.record, this.hostname, netnsPath, peerOf);
       await this.#keeper.put({ phase: 'running', place, exit: null, isPaused: false });
+      this.#events.connected();
       await this.#waiters.opened(() => runtime.attach(this.id));
       // A client that attached before it asked for the start misses nothing of a short command either.
       await Promise.all(this.#opening);
@@ -459,6 +472,7 @@ export class PlainContainer {
       await bestEffort(this.#log, 'container whose start failed could not be ended', killing);
     }
     await this.#detach();
+    this.#events.disconnected();
     await this.#keeper.keep({
       phase: startedAtMs === null ? 'created' : 'exited',
       place: null,
@@ -513,6 +527,7 @@ export class PlainContainer {
     this.#watch.end();
     await this.#detach(); // before anybody is told: a waiter may want its ports at once
     this.#events.died(exit);
+    this.#events.disconnected();
     const { definition, restartCount } = this.record;
     const delayMs = this.#nextStart.delayMs(this.record, exit);
     await this.#keeper.keep({

@@ -77,6 +77,18 @@ export class ContainerEvents {
     this.#connected = null;
   }
 
+  /**
+   * A person gave it a network, or took one.
+   *
+   * @param before those that it was in
+   */
+  moved(before: readonly EventNetwork[]): void {
+    const now = this.#subject.networks();
+    this.#network('disconnect', without(before, now));
+    this.#network('connect', without(now, before));
+    this.#connected = now;
+  }
+
   /** What else a person did to it: `pause`, `rename`, ... */
   did(action: string, more: StringMap = {}): void {
     this.#say(action, more);
@@ -101,4 +113,11 @@ export class ContainerEvents {
       attributes: { ...this.#subject.attributes(), ...more },
     });
   }
+}
+
+function without(
+  networks: readonly EventNetwork[],
+  others: readonly EventNetwork[],
+): readonly EventNetwork[] {
+  return networks.filter(({ id }) => !others.some((other) => other.id === id));
 }

@@ -99,7 +99,10 @@ describe('container outside of services', () => {
   let detachFailure: Error | null;
   /** of the container that cannot be taken off a network */
   let stuckId: string;
+  /** its own events */
   let actions: string[];
+  /** those and its networks', in their order */
+  let told: string[];
   /** the hosts file that was written last */
   let written: string;
   let all: PlainContainers;
@@ -159,7 +162,12 @@ describe('container outside of services', () => {
       settings: DEFAULT_NODE_SETTINGS,
       clock,
       log: silentLogger,
-      tell: ({ action }) => actions.push(action),
+      tell: ({ type, action, id, attributes }) => {
+        const isOwn = type === 'container';
+        if (isOwn) actions.push(action);
+        told.push(isOwn ? action : `${type} ${action} ${id} ${attributes['type']}`);
+      },
+      driverOf: (id) => (id === 'bridge' ? 'bridge' : 'macvlan'),
       hostname: () => 'machine',
       nameservers: () => [],
     };
@@ -185,6 +193,7 @@ describe('container outside of services', () => {
     stuckId = '';
     volumes = new FakeVolumes();
     actions = [];
+    told = [];
     all = room();
   });
   afterEach(() => all.stop());
@@ -388,6 +397,54 @@ describe('container outside of services', () => {
     await expect(container.disconnect('front')).rejects.toThrow(
       'is not connected to network front',
     );
+  });
+
+  test('tells which networks it is in, from before its start until after its end', async () => {
+    const wish: EndpointWish = { network: 'front', aliases: [], address: '', mac: '' };
+    const container = await started();
+    await container.connect(wish);
+    await container.disconnect('front');
+    await container.connect(wish);
+    await ends(container, 0);
+    await container.disconnect('front');
+    expect(told).toEqual([
+      ...['create', 'network connect bridge bridge', 'start'],
+      'network connect id of front macvlan',
+      'network disconnect id of front macvlan',
+      'network connect id of front macvlan',
+      'die',
+      'network disconnect bridge bridge',
+      'network disconnect id of front macvlan',
+    ]);
+  });
+
+  test('tells of a network in which it was before the daemon', async () => {
+    const { id } = await started();
+    await all.stop();
+    all = room();
+    await all.start();
+    told = [];
+    await ends(all.get(id)!, 0);
+    expect(told).toEqual(['die', 'network disconnect bridge bridge']);
+  });
+
+  test('tells of the networks of its node that have no addresses', async () => {
+    const container = await started({ network: { kind: 'none' } });
+    await ends(container, 0);
+    const [, connect, , , disconnect] = told;
+    expect([connect, disconnect]).toEqual([
+      'network connect none null',
+      'network disconnect none null',
+    ]);
+  });
+
+  test('tells of no network when its start failed before it was in one', async () => {
+    const container = await started();
+    await ends(container, 0);
+    told = [];
+    volumes.mountFailure = new Error('no such device');
+    await expect(container.start()).rejects.toThrow('no such device');
+    expect(told).toEqual([]);
   });
 
   test('is never written with a place that is not the one it wants', async () => {

@@ -70,6 +70,7 @@ describe('of the networks of a node and of its cluster', () => {
         },
       },
       engineId: 'engine',
+      events: { tell: () => {} },
       clock: it.clock,
     } as unknown as RouteParts;
     await it.create(
