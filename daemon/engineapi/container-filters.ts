@@ -2,12 +2,19 @@
 import { SkepError } from '../../common/base/errors.ts';
 import { TASK_START_CHARS_MIN } from '../../common/model/container-id.ts';
 import type { ContainerInfo } from '../../worker/container-view.ts';
+import type { Condition } from '../../worker/containers/lifecycle.ts';
 import type { Filters } from './filters.ts';
 
 export const CONTAINER_FILTERS = [
   ...['id', 'name', 'label', 'status', 'ancestor', 'network', 'volume', 'health', 'exited'],
   ...['is-task', 'since', 'before', 'publish', 'expose'],
 ];
+
+const CONDITIONS: Readonly<Record<Condition, true>> = {
+  ...{ created: true, running: true, paused: true, restarting: true },
+  ...{ removing: true, exited: true, dead: true },
+};
+const HEALTHS = ['none', 'starting', 'healthy', 'unhealthy'];
 
 /** Where containers of other nodes are listed as well. */
 export const CLUSTER_CONTAINER_FILTERS = [...CONTAINER_FILTERS, 'node'];
@@ -16,7 +23,7 @@ export const CLUSTER_CONTAINER_FILTERS = [...CONTAINER_FILTERS, 'node'];
  * Of all filters but that of names.
  *
  * @param require a container by name or id, whatever the other filters say
- * Throws `invalid-argument` for ports that are none and words that are neither yes nor no, and as `require` does.
+ * Throws `invalid-argument` for ports, numbers and words that are none, and as `require` does.
  */
 export function containerFilter(
   filters: Filters,
@@ -26,9 +33,13 @@ export function containerFilter(
   const before = Math.min(...filters.get('before').map((name) => require(name).createdAtMs));
   const published = filters.get('publish').map(portsOf);
   const exposed = filters.get('expose').map(portsOf);
+  const exits = filters.get('exited').map(exitCodeOf);
+  filters.words('status', Object.keys(CONDITIONS));
+  filters.words('health', HEALTHS);
   const isTask = filters.boolean('is-task');
   return (info) =>
     matches(info, filters) &&
+    (exits.length === 0 || (info.exit !== null && exits.includes(info.exit.exitCode))) &&
     (isTask === undefined || isTask === (info.task !== null)) &&
     info.createdAtMs > since &&
     info.createdAtMs < before &&
@@ -42,7 +53,6 @@ function matches(info: ContainerInfo, filters: Filters): boolean {
     filters.labels('label', info.labels) &&
     filters.any('status', (status) => status === info.condition) &&
     filters.any('ancestor', (image) => isAncestor(info, image)) &&
-    filters.any('exited', (code) => info.exit !== null && Number(code) === info.exit.exitCode) &&
     filters.any('network', (ref) =>
       info.networks.some(({ name, networkId }) => name === ref || networkId === ref),
     ) &&
@@ -69,6 +79,11 @@ function isMounted({ spec, volumes }: ContainerInfo, place: string): boolean {
     spec.container.mounts.some(({ source, target }) => source === place || target === place) ||
     volumes.some(({ name, target }) => name === place || target === place)
   );
+}
+
+function exitCodeOf(text: string): number {
+  if (/^-?\d{1,9}$/.test(text)) return Number(text);
+  throw new SkepError('invalid-argument', `invalid filter: 'exited'='${text}'`);
 }
 
 interface Ports {

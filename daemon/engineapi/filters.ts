@@ -47,6 +47,14 @@ export class Filters {
     return values.length === 0 || values.some(test);
   }
 
+  /** Its values, each of which is one of `known`. Throws `invalid-argument` for any other. */
+  words(name: string, known: readonly string[]): readonly string[] {
+    return this.get(name).map((text) => {
+      if (known.includes(text)) return text;
+      throw new SkepError('invalid-argument', `invalid filter: '${name}'='${text}'`);
+    });
+  }
+
   /** Undefined when it was not given. Throws `invalid-argument` for a word that is neither yes nor no. */
   boolean(name: string): boolean | undefined {
     const [value] = this.get(name).map((text) => {

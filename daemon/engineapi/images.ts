@@ -8,6 +8,7 @@ import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/image-store.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { SHARED_SIZE_SINCE } from './json/api-versions.ts';
 import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
 import { requireOwnPlatform } from './platform-choice.ts';
@@ -16,6 +17,12 @@ import type { Routes } from './server.ts';
 
 export const IMAGE_FILTERS = ['reference', 'label', 'dangling', 'before', 'since', 'until'];
 
+/** By id: what each image's layers take that others have, too. */
+async function sharedBytes(images: Pick<ImageStore, 'usage'>): Promise<Map<string, number>> {
+  const usage = await images.usage();
+  return new Map(usage.images.map((image) => [image.id, image.sharedBytes]));
+}
+
 export interface ImageRoutesOptions {
   readonly images: ImageStore;
   readonly swarm: Pick<RouteParts['swarm'], 'requireManager'>;
@@ -23,16 +30,21 @@ export interface ImageRoutesOptions {
 }
 
 export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRoutesOptions): void {
-  routes.add('GET', '/images/json', (context) => {
+  routes.add('GET', '/images/json', async (context) => {
     const filters = Filters.parse(context.text('filters'), IMAGE_FILTERS);
     const created = {
       createdAtMs: (reference: string) => requireImage(images, reference).createdAtMs,
       nowMs: clock.wallMs(),
     };
     const rows = images.list().filter(imageTest(filters, created));
+    const isAsked = context.flag('shared-size') && context.apiMinor >= SHARED_SIZE_SINCE;
+    const shared = isAsked ? await sharedBytes(images) : null;
     context.send(
       200,
-      rows.map((image) => imageRowToJson(image, context.apiMinor)),
+      rows.map((image) => ({
+        ...imageRowToJson(image, context.apiMinor),
+        ...(shared && { SharedSize: shared.get(image.id) ?? 0 }),
+      })),
     );
   });
 

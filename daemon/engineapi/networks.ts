@@ -182,7 +182,7 @@ type NetworkTest = (row: NetworkRow, used: ReadonlySet<string>) => boolean;
 
 /** Of all filters but that of names. Throws `invalid-argument` for a value that means nothing. */
 function networkTest(filters: Filters): NetworkTest {
-  const type = filters.get('type').map((text) => wordOf('type', text, ['builtin', 'custom']));
+  const type = filters.words('type', ['builtin', 'custom']);
   const dangling = filters.boolean('dangling');
   return (row, used) => {
     const builtin = isPredefinedNetwork(row.Name);
@@ -219,9 +219,4 @@ function usedInCluster(parts: RouteParts): ReadonlySet<string> {
     );
     return new Set([...served, ...[...ingress, ...attached].map(({ id }) => id as string)]);
   });
-}
-
-function wordOf(filter: string, text: string, known: readonly string[]): string {
-  if (known.includes(text)) return text;
-  throw new SkepError('invalid-argument', `invalid filter: '${filter}'='${text}'`);
 }

@@ -49,6 +49,8 @@ function archiveOf(item: object, config: object = {}): Buffer {
 describe.skipIf(!isRoot)('image store (needs root)', () => {
   let dir: string;
   let store: ImageStore;
+  /** its events: action, id, name */
+  let told: unknown[] = [];
 
   function open(): ImageStore {
     return new ImageStore({
@@ -56,7 +58,7 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       clock: new SystemClock(),
       random: new SystemRandom(),
       log: silentLogger,
-      tell: () => {},
+      tell: ({ action, id, attributes }) => told.push([action, id, attributes['name']]),
     });
   }
 
@@ -205,7 +207,12 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
     const usage = await store.usage();
     expect(usage.images.find(({ id }) => id === used)?.containers).toBe(1);
     expect(usage.images.find(({ id }) => id === gone)?.sharedBytes).toBe('shared'.length);
+    told = [];
     const removal = await store.prune((image) => image.id === kept);
+    expect(told).toEqual([
+      ['untag', gone, 'gone:1'],
+      ['delete', gone, gone],
+    ]);
     expect(removal.untagged).toEqual(['gone:1']);
     expect(removal.deleted[0]).toBe(gone);
     expect(removal.deleted).toHaveLength(2);

@@ -340,8 +340,12 @@ export class ImageStore {
       for (const { id } of unused) images.delete(id);
       return unused;
     });
-    const untagged = gone.map(recordOf).flatMap((r) => [...r.repoTags, ...r.repoDigests]);
-    for (const { id } of gone) this.#tell('delete', id, id);
+    const records = gone.map(recordOf);
+    const untagged = records.flatMap(imageNames);
+    for (const record of records) {
+      for (const name of imageNames(record)) this.#tell('untag', record.id, name);
+      this.#tell('delete', record.id, record.id);
+    }
     const { layers, bytes } = await this.#sweep.run(gone);
     return { untagged, deleted: [...gone.map(({ id }) => id), ...layers], bytes };
   }
@@ -477,4 +481,8 @@ export class ImageStore {
   get #emptyLayerDir(): string {
     return join(this.#options.dir, 'empty');
   }
+}
+
+function imageNames({ repoTags, repoDigests }: ImageRecord): string[] {
+  return [...repoTags, ...repoDigests];
 }

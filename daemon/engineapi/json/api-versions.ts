@@ -15,6 +15,8 @@ export const IMAGE_CONTAINER_FIELDS_UNTIL = 49;
 export const BRIDGE_NETFILTER_UNTIL = 49;
 /** A prune of volumes leaves named ones alone, unless the filter `all` says otherwise. */
 export const PRUNE_KEEPS_NAMED_SINCE = 42;
+/** `shared-size` of a list of images; who asks for it before is not heard. */
+export const SHARED_SIZE_SINCE = 42;
 /** `ServiceStatus`; who asks for it before is not heard. */
 export const SERVICE_STATUS_SINCE = 41;
 /** The newest that is served, which is meant where nobody says. */

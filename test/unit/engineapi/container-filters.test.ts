@@ -53,6 +53,10 @@ describe('filters of containers', () => {
 
   test.each([
     [{ publish: ['web'] }, "'web' is no port"],
+    [{ status: ['stopped'] }, "invalid filter: 'status'='stopped'"],
+    [{ health: ['well'] }, "invalid filter: 'health'='well'"],
+    [{ exited: ['no'] }, "invalid filter: 'exited'='no'"],
+    [{ exited: [''] }, "invalid filter: 'exited'=''"],
     [{ 'is-task': ['maybe'] }, "invalid filter: 'is-task'='maybe'"],
     [{ expose: ['9-1'] }, "'9-1' is no port"],
     [{ since: ['gone'] }, 'No such container: gone'],

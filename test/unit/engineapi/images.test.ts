@@ -36,12 +36,32 @@ async function listed(filters: object): Promise<string[]> {
   await handlerOf('GET /images/json', { list: () => images })({
     apiMinor: 41,
     text: (name: string) => (name === 'filters' ? JSON.stringify(filters) : null),
+    flag: () => false,
     send: (_: number, value: typeof answer) => {
       answer = value;
     },
   });
   return answer.map(({ Id }) => Id);
 }
+
+test.each([
+  [50, true, [7, 0]],
+  [50, false, [-1, -1]],
+  [41, true, [-1, -1]],
+])('version 1.%i, asked for shared sizes (%s), has %j', async (apiMinor, isAsked, expected) => {
+  const images = ['shares', 'newer'].map((id) => ({ ...anImage(), id, repoTags: ['web:1'] }));
+  const usage = async () => ({ bytes: 9, images: [{ id: 'shares', sharedBytes: 7 }] });
+  let answer: { SharedSize: number }[] = [];
+  await handlerOf('GET /images/json', { list: () => images, usage })({
+    apiMinor,
+    text: () => null,
+    flag: (name: string) => isAsked && name === 'shared-size',
+    send: (_: number, value: typeof answer) => {
+      answer = value;
+    },
+  });
+  expect(answer.map(({ SharedSize }) => SharedSize)).toEqual(expected);
+});
 
 test('a client that leaves in the middle of an archive is no failure of ours', async () => {
   const out = new PassThrough();
