@@ -13,6 +13,7 @@ import { logDriverInForce } from '../common/model/log-driver.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
 import { addressesIn, type Task, type TaskStatus, taskName } from '../common/model/task.ts';
+import { macOf, macText } from '../native/ffi/net/address.ts';
 import { type Change, changedLayer, changesOf } from './containers/changes.ts';
 import { endpointsOf, type JsonObject } from './containers/definition.ts';
 import { type Condition, requireAnswering } from './containers/lifecycle.ts';
@@ -75,7 +76,8 @@ export interface ContainerViewOptions {
   /** of every container that names none */
   readonly logDriver: LogDriver;
   /** of a network of the cluster; null = not known here */
-  readonly networkName: (id: NetworkId) => string | null;
+  /** null = it is not known here */
+  readonly networkOf: (id: NetworkId) => { readonly name: string; readonly driver: string } | null;
   /** the task as it runs: with its templates expanded */
   readonly expanded: (task: Task) => Task;
   readonly clock: Pick<Clock, 'monotonicMs'>;
@@ -454,6 +456,8 @@ export class ContainerView {
 
   #taskInfo(task: Task, status: TaskStatus, state: ContainerState): ContainerInfo {
     const expanded = this.#options.expanded(task);
+    const image = this.#options.image(task.id) ?? null;
+    const ofImage = image?.config.labels;
     const { exit } = state;
     return {
       id: containerIdOf(task.id),
@@ -461,9 +465,9 @@ export class ContainerView {
       runtimeId: task.id,
       hostname: taskHostname(expanded, this.#options.hostname()),
       spec: expanded.spec,
-      labels: containerLabels(expanded),
-      attributes: containerAttributes(expanded),
-      image: this.#options.image(task.id) ?? null,
+      labels: { ...ofImage, ...containerLabels(expanded) },
+      attributes: { ...ofImage, ...containerAttributes(expanded) },
+      image,
       condition: state.status === 'running' && state.paused ? 'paused' : state.status,
       pid: state.pid,
       createdAtMs: state.createdAtMs,
@@ -475,8 +479,9 @@ export class ContainerView {
         const [own = ''] = addressesIn({ networks: expanded.networks, status }, networkId);
         const [address = '', prefix] = own.split('/');
         const prefixLength = Number(prefix ?? 0);
-        const place = { ...NOWHERE, address, prefixLength, aliases };
-        return { ...place, name: this.#options.networkName(networkId) ?? networkId, networkId };
+        const { name = networkId, driver } = this.#options.networkOf(networkId) ?? {};
+        const mac = driver === 'overlay' && address !== '' ? macText(macOf(address)) : '';
+        return { ...NOWHERE, address, prefixLength, mac, aliases, name, networkId };
       }),
       ports: status.hostPorts.map(({ protocol, targetPort, publishedPort, hostIp }) => ({
         protocol,

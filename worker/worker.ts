@@ -207,7 +207,7 @@ export class Worker {
       hostname: options.hostname,
       health: (taskId) => this.#joined?.executor.health(taskId) ?? null,
       expanded: (task) => this.#joined?.executor.expanded(task) ?? task,
-      networkName: (id) => this.#joined?.networks.networkOf(id)?.name ?? null,
+      networkOf: (id) => this.#joined?.networks.networkOf(id) ?? null,
       logDriver: options.settings.logDriver,
       forbidden: options.settings.forbidden,
       clock: options.clock,

@@ -12,6 +12,7 @@ import { cleanPath } from '../../../worker/executor/mounts.ts';
 import { NEWEST_MINOR } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
+import { imageHealthToJson, setOf } from './image.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
 import { parseLink } from './links.ts';
 import { endpointToJson } from './local-network.ts';
@@ -55,8 +56,9 @@ export function containerToJson(
 ): object {
   const { condition, exit, health } = info;
   const argv = argvOf(info);
+  const onBridge = info.networks.find(({ name }) => name === 'bridge');
   const isUp = condition === 'running' || condition === 'paused' || condition === 'restarting';
-  const { networks, shown } = info;
+  const { shown } = info;
   return {
     Id: info.id,
     Created: isoTime(info.createdAtMs),
@@ -110,9 +112,10 @@ export function containerToJson(
       SandboxKey: '',
       Ports: portsOf(info),
       // Of the network `bridge`, where clients from before networks look.
-      IPAddress: networks.find(({ name }) => name === 'bridge')?.address ?? '',
-      Gateway: networks.find(({ name }) => name === 'bridge')?.gateway ?? '',
-      MacAddress: networks.find(({ name }) => name === 'bridge')?.mac ?? '',
+      IPAddress: onBridge?.address ?? '',
+      IPPrefixLen: onBridge?.prefixLength ?? 0,
+      Gateway: onBridge?.gateway ?? '',
+      MacAddress: onBridge?.mac ?? '',
       Networks: networksOf(info, networkIdOf, apiMinor),
     },
   };
@@ -152,10 +155,10 @@ function isLimitedByQuota({ shown }: ContainerInfo): boolean {
   return shown !== null && new JsonReader(shown.hostConfig).integer('CpuQuota') > 0;
 }
 
-/** One outside of services has its image's words where it has none of its own, as in Docker. */
+/** With its image's words where it has none of its own, as in Docker. */
 function configOf(info: ContainerInfo): object {
   const { container } = info.spec;
-  const image = info.plain ? (info.image?.config ?? null) : null;
+  const image = info.image?.config ?? null;
   const isOwnEntrypoint = container.command.length > 0;
   const imageCmd = isOwnEntrypoint ? [] : (image?.cmd ?? []);
   return {
@@ -170,9 +173,19 @@ function configOf(info: ContainerInfo): object {
     Image: container.image,
     WorkingDir: container.workdir || (image?.workingDir ?? ''),
     Labels: info.labels,
-    ...(container.healthcheck && { Healthcheck: healthToJson(container.healthcheck) }),
-    ...some('StopSignal', container.stopSignal),
+    ...some('ExposedPorts', setOf(exposedOf(info))),
+    ...some('Volumes', setOf([...givenNames(info, 'Volumes'), ...(image?.volumes ?? [])])),
+    ...some('Healthcheck', {
+      ...(image?.healthcheck && imageHealthToJson(image.healthcheck)),
+      ...(container.healthcheck && healthToJson(container.healthcheck)),
+    }),
+    ...some('StopSignal', container.stopSignal || image?.stopSignal),
   };
+}
+
+/** The names of a field of what its client sent, which is a set. */
+function givenNames({ shown }: ContainerInfo, field: 'ExposedPorts' | 'Volumes'): string[] {
+  return Object.keys((shown?.config[field] ?? {}) as object);
 }
 
 /** What an image made of the container says of running it. */
@@ -302,12 +315,16 @@ function networksOf(
   return out;
 }
 
+/** By its client, its image, and of a task by its ports of mode `host`. */
 function exposedOf(info: ContainerInfo): readonly string[] {
-  const given = Object.keys((info.shown?.config['ExposedPorts'] ?? {}) as object);
-  return info.plain ? [...new Set([...given, ...(info.image?.config.exposedPorts ?? [])])] : [];
+  const ofTask = info.task ? info.ports.map(keyOf) : [];
+  const ofImage = info.image?.config.exposedPorts ?? [];
+  return [...new Set([...givenNames(info, 'ExposedPorts'), ...ofImage, ...ofTask])];
 }
 
-const keyOf = ({ targetPort, protocol }: ShownPort): string => `${targetPort}/${protocol}`;
+function keyOf({ targetPort, protocol }: ShownPort): string {
+  return `${targetPort}/${protocol}`;
+}
 
 function portRowsOf(info: ContainerInfo): object[] {
   const published = new Set(info.ports.map(keyOf));

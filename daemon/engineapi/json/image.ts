@@ -1,4 +1,5 @@
 /** Images as the Engine API shows them. */
+import type { ImageHealthcheck } from '../../../worker/images/image-config.ts';
 import type { ImageRecord } from '../../../worker/images/image-store.ts';
 import { IMAGE_CONTAINER_FIELDS_UNTIL, NO_NAME_UNTIL, VIRTUAL_SIZE_UNTIL } from './api-versions.ts';
 import { isoTime } from './common.ts';
@@ -89,16 +90,18 @@ function imageConfigToJson({ config }: ImageRecord): object {
     ...some('Shell', config.shell),
     ...some('ArgsEscaped', config.argsEscaped),
     ...some('StopSignal', config.stopSignal),
-    ...(config.healthcheck && {
-      Healthcheck: {
-        Test: config.healthcheck.test,
-        ...some('Interval', (config.healthcheck.intervalMs ?? 0) * NANOS_PER_MS),
-        ...some('Timeout', (config.healthcheck.timeoutMs ?? 0) * NANOS_PER_MS),
-        ...some('StartPeriod', (config.healthcheck.startPeriodMs ?? 0) * NANOS_PER_MS),
-        ...some('StartInterval', (config.healthcheck.startIntervalMs ?? 0) * NANOS_PER_MS),
-        ...some('Retries', config.healthcheck.retries),
-      },
-    }),
+    ...(config.healthcheck && { Healthcheck: imageHealthToJson(config.healthcheck) }),
+  };
+}
+
+export function imageHealthToJson(health: ImageHealthcheck): object {
+  return {
+    Test: health.test,
+    ...some('Interval', (health.intervalMs ?? 0) * NANOS_PER_MS),
+    ...some('Timeout', (health.timeoutMs ?? 0) * NANOS_PER_MS),
+    ...some('StartPeriod', (health.startPeriodMs ?? 0) * NANOS_PER_MS),
+    ...some('StartInterval', (health.startIntervalMs ?? 0) * NANOS_PER_MS),
+    ...some('Retries', health.retries),
   };
 }
 
@@ -116,6 +119,7 @@ export function historyToJson(image: ImageRecord, layerSizes: readonly number[])
   return steps.reverse();
 }
 
-function setOf(names: readonly string[]): Record<string, object> {
+/** As JSON has sets: an object of empty ones. */
+export function setOf(names: readonly string[]): Record<string, object> {
   return Object.fromEntries(names.map((name) => [name, {}]));
 }

@@ -12,6 +12,7 @@ import { containerRowToJson, containerToJson } from '../../../daemon/engineapi/j
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
+import { anImage } from '../../support/fake-container-host.ts';
 
 const AN_EXIT = { exitCode: 3, oomKilled: false, error: '', finishedAtMs: 8_000 };
 
@@ -62,6 +63,53 @@ describe('docker inspect of a container', () => {
   test('names it as it calls itself', () => {
     const shown = containerToJson(aContainerInfo({ hostname: 'machine' }), String);
     expect(shown).toMatchObject({ Config: { Hostname: 'machine' } });
+  });
+
+  describe.each(['of a task', 'of nobody'])('%s, has its image’s words', (kind) => {
+    const image = anImage();
+    const config = {
+      ...{ ...image.config, entrypoint: ['run'], cmd: ['it'], env: ['A=image', 'B=image'] },
+      ...{ user: '5', workingDir: '/srv', exposedPorts: ['80/tcp'], volumes: ['/data'] },
+      ...{ stopSignal: 'SIGQUIT', labels: {} },
+      healthcheck: {
+        ...{ test: ['CMD', 'true'], intervalMs: 2, retries: 4 },
+        ...{ timeoutMs: null, startPeriodMs: null, startIntervalMs: null },
+      },
+    };
+    const shownOf = (container: Partial<ContainerSpec>, more: Partial<ContainerInfo> = {}) => {
+      const spec = aTaskSpec({ container: aContainerSpec(container) });
+      const task = kind === 'of a task' ? aTask({ spec }) : null;
+      const info = aContainerInfo({ spec, task, image: { ...image, config }, ...more });
+      return { row: containerRowToJson(info, 10_000, String), json: containerToJson(info, String) };
+    };
+
+    test('where it has none of its own', () => {
+      const { row, json } = shownOf({ command: [], args: [], env: ['A=own'] });
+      expect(json).toMatchObject({
+        Config: {
+          ...{ Entrypoint: ['run'], Cmd: ['it'], Env: ['A=own', 'B=image'], User: '5' },
+          ...{ WorkingDir: '/srv', ExposedPorts: { '80/tcp': {} }, Volumes: { '/data': {} } },
+          ...{ StopSignal: 'SIGQUIT' },
+          Healthcheck: { Test: ['CMD', 'true'], Interval: 2e6, Retries: 4 },
+        },
+        NetworkSettings: { Ports: { '80/tcp': null } },
+      });
+      expect(row).toMatchObject({ Ports: [{ PrivatePort: 80, Type: 'tcp' }] });
+    });
+
+    test('under those that it has', () => {
+      const ports = [{ protocol: 'tcp', targetPort: 80, hostPort: 8080, hostIp: '0.0.0.0' }];
+      const own = { command: ['do'], args: [], user: 'me', workdir: '/', stopSignal: 'SIGINT' };
+      const { row, json } = shownOf(own, { ports } as Partial<ContainerInfo>);
+      expect(json).toMatchObject({
+        Config: {
+          ...{ Entrypoint: ['do'], Cmd: [], User: 'me', WorkingDir: '/', StopSignal: 'SIGINT' },
+          ExposedPorts: { '80/tcp': {} },
+        },
+        NetworkSettings: { Ports: { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] } },
+      });
+      expect(row).toMatchObject({ Ports: [{ PrivatePort: 80, PublicPort: 8080 }] });
+    });
   });
 
   test.each(['host', 'none', 'service:shop_db'])(

@@ -80,7 +80,7 @@ function scene(
     forbidden: new Set(['privileged']),
     health: () => null,
     expanded: (task) => task,
-    networkName: (id) => (id === 'net-known' ? 'shop_front' : null),
+    networkOf: (id) => (id === 'net-known' ? { name: 'shop_front', driver: 'overlay' } : null),
     logDriver: DEFAULT_LOG_DRIVER,
     clock: new FakeClock(),
   });
@@ -139,6 +139,30 @@ describe('containers of a node', () => {
       { name: 'shop_front', networkId: 'net-known' },
       { name: 'net-gone', networkId: 'net-gone' },
     ]);
+  });
+
+  test('have the hardware address there that overlays give with an address', () => {
+    const networks = ['net-known', 'net-gone'].map((id, i) => ({
+      ...{ addresses: [`10.0.1.${i + 5}/24`], aliases: [], networkId: asId<NetworkId>(id) },
+    }));
+    const { view } = scene([aTask({ networks })]);
+    expect(view.list()[0]!.networks).toMatchObject([
+      { address: '10.0.1.5', mac: '02:42:0a:00:01:05' },
+      { address: '10.0.1.6', mac: '' },
+    ]);
+  });
+
+  test('have the labels of their image, under those of their own', () => {
+    const spec = aTaskSpec({ container: aContainerSpec({ labels: { both: 'own' } }) });
+    const task = aTask({ spec });
+    const { view, images } = scene([task]);
+    const image = anImage();
+    const labels = { both: 'image', vendor: 'x', 'com.docker.swarm.task.id': 'forged' };
+    images.set(task.id, { ...image, config: { ...image.config, labels } });
+    const [info] = view.list();
+    for (const told of [info!.labels, info!.attributes]) {
+      expect(told).toMatchObject({ both: 'own', vendor: 'x', 'com.docker.swarm.task.id': task.id });
+    }
   });
 
   test('a file that is not there is missed by their name', async () => {
