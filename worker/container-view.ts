@@ -92,6 +92,8 @@ export interface ShownNetwork {
   /** without prefix length; '' = none */
   readonly address: string;
   readonly prefixLength: number;
+  /** CIDR notation; absent = none */
+  readonly ipv6?: string;
   readonly gateway: string;
   readonly mac: string;
   readonly aliases: readonly string[];
@@ -476,12 +478,15 @@ export class ContainerView {
       restartCount: 0,
       health: this.#options.health(task.id),
       networks: expanded.networks.map(({ networkId, aliases }) => {
-        const [own = ''] = addressesIn({ networks: expanded.networks, status }, networkId);
-        const [address = '', prefix] = own.split('/');
+        const own = addressesIn({ networks: expanded.networks, status }, networkId);
+        const [ipv4 = ''] = own;
+        const ipv6 = own.find((one) => one.includes(':'));
+        const [address = '', prefix] = ipv4.split('/');
         const prefixLength = Number(prefix ?? 0);
         const { name = networkId, driver } = this.#options.networkOf(networkId) ?? {};
         const mac = driver === 'overlay' && address !== '' ? macText(macOf(address)) : '';
-        return { ...NOWHERE, address, prefixLength, mac, aliases, name, networkId };
+        const place = { ...NOWHERE, address, prefixLength, mac, aliases, name, networkId };
+        return { ...place, ...(ipv6 && { ipv6 }) };
       }),
       ports: status.hostPorts.map(({ protocol, targetPort, publishedPort, hostIp }) => ({
         protocol,

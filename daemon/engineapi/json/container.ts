@@ -15,7 +15,7 @@ import { healthToJson } from './container-spec.ts';
 import { imageHealthToJson, setOf } from './image.ts';
 import { isolationToJson, kernelResourcesToJson } from './isolation.ts';
 import { parseLink } from './links.ts';
-import { endpointToJson } from './local-network.ts';
+import { endpointToJson, ipv6ToJson } from './local-network.ts';
 import { JsonReader } from './reader.ts';
 import { some } from './some.ts';
 
@@ -111,6 +111,8 @@ export function containerToJson(
       SandboxID: '',
       SandboxKey: '',
       Ports: portsOf(info),
+      ...{ HairpinMode: false, LinkLocalIPv6Address: '', LinkLocalIPv6PrefixLen: 0 },
+      ...{ SecondaryIPAddresses: null, SecondaryIPv6Addresses: null, ...ipv6ToJson() },
       // Of the network `bridge`, where clients from before networks look.
       IPAddress: onBridge?.address ?? '',
       IPPrefixLen: onBridge?.prefixLength ?? 0,

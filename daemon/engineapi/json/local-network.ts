@@ -5,7 +5,6 @@ import { deviceOf, isBuiltIn, type LocalNetwork } from '../../../worker/network/
 import { DNS_NAMES_SINCE, SHORT_ID_ALIAS_UNTIL } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { ipamConfigToJson } from './network.ts';
-import { some } from './some.ts';
 
 export interface NetworkRow {
   readonly Id: string;
@@ -109,7 +108,7 @@ export function membersToJson(members: readonly NetworkMember[]): Record<string,
         EndpointID: endpointId(container.id, seat.networkId ?? seat.name),
         MacAddress: seat.mac,
         IPv4Address: `${seat.address}/${seat.prefixLength}`,
-        IPv6Address: '',
+        IPv6Address: seat.ipv6 ?? '',
       },
     ]),
   );
@@ -132,18 +131,27 @@ export function endpointToJson(
   const isNamed = seat.networkId !== null && container.plain !== null;
   const hasShortId = isNamed && apiMinor <= SHORT_ID_ALIAS_UNTIL;
   return {
-    ...some('IPAMConfig', seat.fixedAddress ? { IPv4Address: seat.fixedAddress } : null),
-    ...some(
-      'Links',
-      seat.links?.map(({ target, alias }) => `${target}:${alias}`),
-    ),
+    IPAMConfig: seat.fixedAddress ? { IPv4Address: seat.fixedAddress } : null,
+    Links: seat.links?.map(({ target, alias }) => `${target}:${alias}`) ?? null,
+    DriverOpts: null,
     NetworkID: networkId,
     EndpointID: seat.address === '' ? '' : endpointId(container.id, seat.networkId ?? seat.name),
     IPAddress: seat.address,
     IPPrefixLen: seat.prefixLength,
     Gateway: seat.gateway,
+    ...ipv6ToJson(seat.ipv6),
     MacAddress: seat.mac,
     Aliases: hasShortId ? [...seat.aliases, shortId] : seat.aliases,
-    ...some('DNSNames', isNamed && apiMinor >= DNS_NAMES_SINCE ? names : null),
+    ...(apiMinor >= DNS_NAMES_SINCE && { DNSNames: isNamed ? names : null }),
+  };
+}
+
+/** With or without an address: clients read the fields without asking whether they are there. */
+export function ipv6ToJson(own = ''): object {
+  const [address = '', prefix] = own.split('/');
+  return {
+    IPv6Gateway: '',
+    GlobalIPv6Address: address,
+    GlobalIPv6PrefixLen: Number(prefix ?? 0),
   };
 }

@@ -68,6 +68,7 @@ function attachedNetworkToJson(network: Network): object {
       DriverConfiguration: { Name: spec.driver, ...some('Options', spec.driverOptions) },
       ...some('Ingress', spec.ingress),
       ...some('Internal', spec.internal),
+      ...some('IPv6Enabled', spec.ipv6),
       ...some('Attachable', spec.attachable),
       ...(spec.configFrom !== '' && { ConfigFrom: { Network: spec.configFrom } }),
       Scope: 'swarm',

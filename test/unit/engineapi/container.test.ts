@@ -9,6 +9,7 @@ import {
   type ResourceRequirements,
 } from '../../../common/model/service.ts';
 import { containerRowToJson, containerToJson } from '../../../daemon/engineapi/json/container.ts';
+import { membersToJson } from '../../../daemon/engineapi/json/local-network.ts';
 import type { ContainerInfo } from '../../../worker/container-view.ts';
 import { aContainerSpec, aTask, aTaskSpec } from '../../support/builders.ts';
 import { aContainerInfo } from '../../support/container-info.ts';
@@ -172,7 +173,7 @@ describe('docker inspect of a container', () => {
     expect(containerToJson(info, (name) => `id of ${name}`)).toMatchObject({
       NetworkSettings: {
         Ports: { '80/tcp': [{ HostIp: '0.0.0.0', HostPort: '8080' }] },
-        IPAddress: '172.17.0.2',
+        ...{ IPAddress: '172.17.0.2', IPPrefixLen: 16, GlobalIPv6Address: '' },
         Networks: {
           bridge: { NetworkID: 'id of bridge', IPAddress: '172.17.0.2', Links: ['db:store'] },
         },
@@ -181,6 +182,39 @@ describe('docker inspect of a container', () => {
     expect(containerRowToJson(info, 0, String)).toMatchObject({
       Ports: [{ IP: '0.0.0.0', PrivatePort: 80, PublicPort: 8080, Type: 'tcp' }],
     });
+  });
+
+  test('has every field of a place, whatever there is to say, and its address of IPv6', () => {
+    const place = {
+      address: '10.0.1.3',
+      prefixLength: 24,
+      gateway: '',
+      mac: 'm',
+      fixedAddress: '',
+    };
+    const seat = { name: 'front', networkId: 'f', aliases: ['web'], ...place };
+    const networks = [
+      { ...seat, ipv6: 'fd00::a00:103/64' },
+      { ...seat, name: 'back' },
+    ];
+    const info = aContainerInfo({ networks });
+    const shown = containerToJson(info, String) as {
+      readonly NetworkSettings: { readonly Networks: Record<string, object> };
+    };
+    const told = {
+      ...{ IPAMConfig: null, Links: null, DriverOpts: null, NetworkID: 'f' },
+      ...{ EndpointID: expect.any(String), IPAddress: '10.0.1.3', IPPrefixLen: 24, Gateway: '' },
+      ...{ MacAddress: 'm', Aliases: ['web'], DNSNames: null, IPv6Gateway: '' },
+    };
+    expect(shown.NetworkSettings.Networks).toEqual({
+      front: { ...told, GlobalIPv6Address: 'fd00::a00:103', GlobalIPv6PrefixLen: 64 },
+      back: { ...told, GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0 },
+    });
+    const members = networks.map((one) => ({ container: info, seat: one }));
+    expect(Object.values(membersToJson([members[0]!]))).toMatchObject([
+      { IPv4Address: '10.0.1.3/24', IPv6Address: 'fd00::a00:103/64' },
+    ]);
+    expect(Object.values(membersToJson([members[1]!]))).toMatchObject([{ IPv6Address: '' }]);
   });
 
   test('shows anonymous volumes by their real names, those of the image too', () => {

@@ -19,7 +19,7 @@ import {
 import { serviceSpecFromJson, serviceSpecToJson } from '../../../daemon/engineapi/json/service.ts';
 import { taskToJson } from '../../../daemon/engineapi/json/task.ts';
 import { objectArbitraries } from '../../support/arbitraries.ts';
-import { aNetwork, aTask } from '../../support/builders.ts';
+import { aNetwork, aNetworkSpec, aTask } from '../../support/builders.ts';
 import { A_ROOT_PEM } from '../../support/root-certificate.ts';
 
 /** Over the wire and back into a reader. */
@@ -231,13 +231,15 @@ describe('specs from clients', () => {
 });
 
 test('a task names the networks that still exist', () => {
-  const network = aNetwork({ vxlanId: 4097 });
+  const network = aNetwork({ vxlanId: 4097, spec: aNetworkSpec({ ipv6: true }) });
   const seat = (networkId: typeof network.id) => ({ networkId, addresses: [], aliases: [] });
   const task = aTask({ networks: [seat(network.id), seat('gone' as typeof network.id)] });
   expect(taskToJson(task, (id) => (id === network.id ? network : undefined))).toMatchObject({
     ID: task.id,
     Labels: {},
-    NetworksAttachments: [{ Network: { ID: network.id, Spec: { Scope: 'swarm' } } }],
+    NetworksAttachments: [
+      { Network: { ID: network.id, Spec: { Scope: 'swarm', IPv6Enabled: true } } },
+    ],
   });
 });
 

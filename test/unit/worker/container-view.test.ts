@@ -141,15 +141,17 @@ describe('containers of a node', () => {
     ]);
   });
 
-  test('have the hardware address there that overlays give with an address', () => {
+  test('have the hardware address there that overlays give with an address, and that of IPv6', () => {
     const networks = ['net-known', 'net-gone'].map((id, i) => ({
-      ...{ addresses: [`10.0.1.${i + 5}/24`], aliases: [], networkId: asId<NetworkId>(id) },
+      addresses: [`10.0.1.${i + 5}/24`, ...(i === 1 ? ['fd00::a00:106/64'] : [])],
+      ...{ aliases: [], networkId: asId<NetworkId>(id) },
     }));
     const { view } = scene([aTask({ networks })]);
     expect(view.list()[0]!.networks).toMatchObject([
       { address: '10.0.1.5', mac: '02:42:0a:00:01:05' },
-      { address: '10.0.1.6', mac: '' },
+      { address: '10.0.1.6', mac: '', ipv6: 'fd00::a00:106/64' },
     ]);
+    expect(view.list()[0]!.networks[0]).not.toHaveProperty('ipv6');
   });
 
   test('have the labels of their image, under those of their own', () => {
