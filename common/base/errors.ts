@@ -122,9 +122,11 @@ export function hadNoEffect(err: unknown): err is SkepError {
   return hasCode(err, 'unavailable') && err.details[EFFECT] === 'none';
 }
 
-/** The words for a person: the message and those of its causes, joined by `: `. */
+/** The words for a person: the message and those of its causes, joined by `: `; the same words are not said twice. */
 export function describeError(err: unknown): string {
   if (!(err instanceof Error)) return String(err);
   if (err.cause === undefined || err.cause === null) return err.message;
-  return `${err.message}: ${describeError(err.cause)}`;
+  const cause = describeError(err.cause);
+  // What was told by another node comes again as its own cause.
+  return cause === err.message ? cause : `${err.message}: ${cause}`;
 }
