@@ -13,6 +13,7 @@ import {
   type TableWriter,
 } from '../../native/ffi/net/nft.ts';
 import {
+  connectionDirection,
   dnatByMap,
   rejectPortUnreachable,
   type Spread,
@@ -139,10 +140,14 @@ export class TaskRules extends OwnedTable {
     tx.deleteSet(vip.map.name);
   }
 
-  /** Asked for the first packet of a connection alone: who is refused has none. */
+  /**
+   * Asked for the first packet of a connection alone: who is refused has none. The direction is said so that the kernel
+   * follows connections at all: in a namespace where no rule asks for them or translates it calls no chain of translation.
+   */
   #writeBalancing(table: TableWriter, virtualIp: string, { map, spread }: BalancedVip): void {
     const chain = chainOf(virtualIp);
     if (map.size > 0) table.addRule(chain, dnatByMap(map.name, map.size, null, spread, this.#ip));
-    table.addRule(chain, rejectPortUnreachable(this.#ip));
+    const refused = rejectPortUnreachable(this.#ip);
+    table.addRule(chain, [...connectionDirection('original'), ...refused]);
   }
 }
