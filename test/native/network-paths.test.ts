@@ -1,12 +1,13 @@
-/** What is between the hosts carries less than their links say: the self-proof that is asked for tells it. Needs root. */
+/** What is between the hosts carries less than their links say, or no VXLAN: the self-proof that is asked for tells it. Needs root. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { probePaths } from '../../native/ffi/net/path-probe.ts';
-import { type LabHost, NetworkLab } from '../support/network-lab.ts';
-import { endpoint, network, set } from '../support/network-scene.ts';
+import { inNetns, type LabHost, NetworkLab } from '../support/network-lab.ts';
+import { endpoint, ingressPeers, network, set } from '../support/network-scene.ts';
 
 const isRoot = process.getuid?.() === 0;
 const FRONT = network('front', 4136, 1);
 const SMALL = network('small', 4137, 2, { mtu: 1200 });
+const INGRESS = network('ingress', 4138, 0, { ingress: true });
 
 describe.skipIf(!isRoot)('the path between hosts (root only)', () => {
   let lab: NetworkLab;
@@ -50,6 +51,27 @@ describe.skipIf(!isRoot)('the path between hosts (root only)', () => {
     ]);
     await lab.narrow(1, 1500);
     expect(await home.report()).toMatchObject({ driftCount: 0 });
+  });
+
+  test('on which a firewall lets no VXLAN in is told, from both ends', async () => {
+    const seats = [set('network', INGRESS), ...ingressPeers(INGRESS, lab.hosts)];
+    await away.start();
+    await away.apply(seats, true);
+    await home.apply(seats);
+    expect(await home.report()).toMatchObject({ driftCount: 0, failures: [] });
+    const nft = (...words: string[]) => inNetns(away.netns, 'nft', ...words);
+    await nft('add table ip strict');
+    await nft('add chain ip strict input { type filter hook input priority 0; }');
+    await nft('add rule ip strict input udp dport 4789 drop');
+    for (const [host, other] of [
+      [home, away],
+      [away, home],
+    ] as const) {
+      const drift = { where: `way to ${other.address}`, wanted: 'answered', found: null };
+      expect((await host.report(true)).drifts).toMatchObject([{ ...drift, repaired: false }]);
+    }
+    await nft('delete table ip strict');
+    expect(await home.report()).toMatchObject({ driftCount: 0, failures: [] });
   });
 
   test('is asked by packets of the size that was said, in both families', async () => {

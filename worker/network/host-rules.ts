@@ -241,7 +241,9 @@ export class HostRules extends OwnedTable {
       table.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
     }
     table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
-    table.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+    // Nothing but echo requests, by which other hosts find out whether the tunnel carries.
+    const others = l4Protocol(IPPROTO.icmp, true);
+    table.addRule('input', [...fromInterface(INGRESS_LINK), ...others, ...opening, ...drop]);
     // route_localnet lets loopback addresses through the interface: not from outside.
     const loopback = destinationIn(LOOPBACK, LOOPBACK_MASK);
     table.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);

@@ -45,6 +45,7 @@ import {
   madeWishes,
   type TaskNetworkRequest,
 } from './task-request.ts';
+import { closedTunnels } from './tunnel-check.ts';
 
 export type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
 
@@ -321,8 +322,11 @@ export class NetworkManager {
   /** Paths take their time, and none of them is mended from here: nothing else waits for it. */
   async #withPaths(proof: Proof): Promise<Proof> {
     try {
-      const narrow = await narrowPaths(this.#node?.paths() ?? [], probePaths);
-      return { ...proof, drifts: [...proof.drifts, ...narrow], left: [...proof.left, ...narrow] };
+      const faults = [
+        ...(await narrowPaths(this.#node?.paths() ?? [], probePaths)),
+        ...(await closedTunnels(this.#node?.tunnels() ?? [], probePaths)),
+      ];
+      return { ...proof, drifts: [...proof.drifts, ...faults], left: [...proof.left, ...faults] };
     } catch (err) {
       const failure = { where: 'ways to other hosts', reason: describeError(err) };
       return { ...proof, failures: [...proof.failures, failure] };

@@ -38,6 +38,7 @@ import {
 import { type Ended, TableFollower } from './table-follower.ts';
 import { programChanges } from './task-programs.ts';
 import type { AttachedTask, TaskNetworkRequest } from './task-request.ts';
+import { type Tunnel, tunnelsOf } from './tunnel-check.ts';
 
 export interface NodeNetworkOptions {
   readonly dir: string;
@@ -252,7 +253,13 @@ export class NodeNetwork {
     return pathsOf(this.#overlays.all.values(), tableOf, start);
   }
 
-  /** The same, as wide as this node's link. */
+  /** To the hosts that have a seat in the ingress network, as this one has. */
+  tunnels(): Tunnel[] {
+    if (this.#host.ingressRefusal !== null) return [];
+    return tunnelsOf(this.#tables.ingress(), this.#options.nodeId);
+  }
+
+  /** The same as `paths`, as wide as this node's link. */
   fullPaths(): Path[] {
     return this.paths().map((path) => ({ ...path, packetBytes: this.#linkMtu }));
   }

@@ -105,6 +105,7 @@ export async function narrowPaths(paths: readonly Path[], probe: ProbePaths): Pr
   });
 }
 
-function sureBytes({ address }: Path): number {
+/** Of a packet that every path carries. */
+export function sureBytes({ address }: Pick<Path, 'address'>): number {
   return SURE_BYTES[isIpv6(address) ? 'ipv6' : 'ipv4'];
 }
