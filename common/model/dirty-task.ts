@@ -4,7 +4,7 @@ import { deepEqual } from '../base/equal.ts';
 import { nodeMeetsConstraints, storedConstraints } from './constraint.ts';
 import type { NodeId } from './ids.ts';
 import type { Node } from './node.ts';
-import type { Endpoint, Service, TaskSpec } from './service.ts';
+import { type Endpoint, type Service, type TaskSpec, taskSpecWithDefaults } from './service.ts';
 import type { Task } from './task.ts';
 import { isAfter, isBefore } from './task-state.ts';
 
@@ -88,7 +88,9 @@ export type SpecDifference =
   | 'placement-and-pull-options'
   | 'substance';
 
-export function compareSpecs(old: TaskSpec, now: TaskSpec): SpecDifference {
+/** By what they mean: clients that read a spec with its defaults and send it back (docker-py's `scale`) change nothing. */
+export function compareSpecs(oldSpec: TaskSpec, newSpec: TaskSpec): SpecDifference {
+  const [old, now] = [oldSpec, newSpec].map(taskSpecWithDefaults) as [TaskSpec, TaskSpec];
   if (deepEqual(old, now)) return 'none';
   if (deepEqual({ ...old, placement: now.placement }, now)) return 'placement';
   const { registryAuth } = now.container;

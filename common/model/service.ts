@@ -424,21 +424,22 @@ export const DEFAULT_STOP_GRACE_PERIOD_NANOS = 10_000_000_000;
 
 /** What a spec means where it says nothing, for readers who want to see it. Jobs are not updated. */
 export function specWithDefaults(spec: ServiceSpec): ServiceSpec {
-  const { task } = spec;
-  const { container } = task;
   const updated = isJob(spec.mode) ? null : DEFAULT_UPDATE_CONFIG;
   return {
     ...spec,
-    task: {
-      ...task,
-      container: {
-        ...container,
-        stopGracePeriodNanos: container.stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS,
-      },
-      restart: task.restart ?? DEFAULT_RESTART_POLICY,
-    },
+    task: taskSpecWithDefaults(spec.task),
     update: spec.update ?? updated,
     rollback: spec.rollback ?? updated,
+  };
+}
+
+export function taskSpecWithDefaults(task: TaskSpec): TaskSpec {
+  const { container, restart } = task;
+  const stopGracePeriodNanos = container.stopGracePeriodNanos ?? DEFAULT_STOP_GRACE_PERIOD_NANOS;
+  return {
+    ...task,
+    container: { ...container, stopGracePeriodNanos },
+    restart: restart ?? DEFAULT_RESTART_POLICY,
   };
 }
 

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { DirtyTest } from '../../../common/model/dirty-task.ts';
-import type { PortConfig, ServiceSpec, TaskSpec } from '../../../common/model/service.ts';
+import {
+  type PortConfig,
+  type ServiceSpec,
+  specWithDefaults,
+  type TaskSpec,
+} from '../../../common/model/service.ts';
 import type { Task } from '../../../common/model/task.ts';
 import {
   aContainerSpec,
@@ -46,6 +51,12 @@ describe('a task of another spec version', () => {
       { task: aTaskSpec({ container: aContainerSpec({ image: 'x' }) }) },
       {},
       true,
+    ],
+    [
+      'with the defaults written out is clean',
+      { task: specWithDefaults(aServiceSpec()).task },
+      {},
+      false,
     ],
     ['that is forced is dirty', { task: aTaskSpec({ forceUpdate: 1 }) }, {}, true],
     ['of other ports is dirty', { endpoint: { mode: 'vip', ports: [aPort()] } }, {}, true],
