@@ -66,7 +66,7 @@ describe.skipIf(!clusterTestsCanRun)('clients of the Engine API', { timeout: 120
       ['secret', ['py-secret']],
       ['build', 501],
       ['nodes', ['manager', 'worker']],
-      ['scaled', 1],
+      ['scaled', [1, true]],
       ['service logs', 'task\n'],
       ['updated', { Warnings: null }],
       ['current', null],

@@ -112,15 +112,17 @@ def swarm_checks():
     told("nodes", sorted(it.attrs["Spec"]["Role"] for it in client.nodes.list()))
     service = client.services.create("box", command=["sh", "-c", "echo task; exec sleep 1000"], name="py-service",
                                      mode=ServiceMode("replicated", 2), endpoint_spec=EndpointSpec(ports={18099: 80}),
-                                     restart_policy=RestartPolicy("any", delay=10**9), env=["A=1"])
+                                     env=["A=1"])
     when_running(service, 2)
     service.reload()
+    before = running_of(service)
     service.scale(3)
     when_running(service, 3)
-    told("scaled", len(client.services.list(filters={"name": "py-service"})))
+    # It sends back what it read, with the defaults written out.
+    told("scaled", [len(client.services.list(filters={"name": "py-service"})), before <= running_of(service)])
     told("service logs", next(service.logs(stdout=True)))
     service.reload()
-    told("updated", service.update(image="box", env=["A=2"]))
+    told("updated", service.update(image="box", env=["A=2"], restart_policy=RestartPolicy("any", delay=10**9)))
     stale, spec = service.version, service.attrs["Spec"]
     again = dict(task_template=spec["TaskTemplate"], name=spec["Name"], mode=spec["Mode"],
                  endpoint_spec=spec["EndpointSpec"])
@@ -142,9 +144,13 @@ def as_it_is(service, spec):
             return error
 
 
+def running_of(service):
+    return {it["ID"] for it in service.tasks({"desired-state": "running"}) if it["Status"]["State"] == "running"}
+
+
 def when_running(service, count):
     deadline = time.monotonic() + 30
-    while sum(it["Status"]["State"] == "running" for it in service.tasks({"desired-state": "running"})) < count:
+    while len(running_of(service)) < count:
         assert time.monotonic() < deadline, service.tasks()
         time.sleep(0.1)
 
