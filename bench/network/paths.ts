@@ -40,17 +40,19 @@ export async function paths(): Promise<void> {
       endpoint(FRONT, 'web', 1, away, '10.0.1.12'),
       endpoint(INGRESS, 'web', 1, away, '10.0.0.12'),
     ];
+    const unpublished = [endpoint(FRONT, 'inner', 1, away, '10.0.1.13')];
     await lab.apply([
       set('network', INGRESS),
       set('network', FRONT),
       ...ingressPeers(INGRESS, lab.hosts),
-      ...[...client, ...server].map((item) => set('endpoint', item)),
+      ...[...client, ...server, ...unpublished].map((item) => set('endpoint', item)),
       set('serviceEntry', service(FRONT, 'web', '10.0.1.2')),
       set('port', port('web', 8080, 80)),
     ]);
     const from = await lab.attached(home, client);
     const to = await lab.attached(away, server);
     serve(to.netns);
+    startIn((await lab.attached(away, unpublished)).netns, 'iperf3', '-s');
     startProxy(entry.netns, '10.0.0.12');
     const hand = await handMade(lab, home, away);
     serve(hand.server);
@@ -104,7 +106,8 @@ export async function paths(): Promise<void> {
     });
     figure('ingress_newconn_per_s', median(fresh.ingress));
     figure('ingress_vs_proxy_newconn_ratio', ratio(fresh.ingress, fresh.proxy));
-    await besideDocker(lab, () => gigabits(from.netns, '10.0.1.12'));
+    // As theirs, of a service that publishes nothing.
+    await besideDocker(lab, () => gigabits(from.netns, '10.0.1.13'));
   } finally {
     await lab.close();
   }
