@@ -33,6 +33,7 @@ import {
   dnatTo,
   fromAddress6,
   fromInterface,
+  fromInterfacesCalled,
   IPPROTO,
   l4Protocol,
   masquerade,
@@ -49,12 +50,14 @@ import {
 } from '../../native/ffi/net/nft-expressions.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import { BackendMap, spreadFor } from './balancer.ts';
-import { GATEWAY_BRIDGE, INGRESS_LINK, PRIORITY } from './kernel-names.ts';
+import { GATEWAY_BRIDGE, HOST_LINK_PREFIX, INGRESS_LINK, PRIORITY } from './kernel-names.ts';
 import { OwnedTable } from './nft-table.ts';
 
 const PORT_VERDICTS = 'ports';
 /** of ports that answer on one address only */
 const BOUND_VERDICTS = 'bound_ports';
+/** what enters the host by one of our links */
+const FROM_TASKS = 'from_tasks';
 const LOOPBACK = Buffer.from([127, 0, 0, 0]);
 const LOOPBACK6 = addressBytes('::1');
 const LOOPBACK_MASK = 0xff000000;
@@ -240,16 +243,16 @@ export class HostRules extends OwnedTable {
     for (const link of [INGRESS_LINK, GATEWAY_BRIDGE]) {
       table.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
     }
-    table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
+    buildInput(table);
     // Nothing but echo requests, by which other hosts find out whether the tunnel carries.
     const others = l4Protocol(IPPROTO.icmp, true);
-    table.addRule('input', [...fromInterface(INGRESS_LINK), ...others, ...opening, ...drop]);
+    table.addRule(FROM_TASKS, [...fromInterface(INGRESS_LINK), ...others, ...opening, ...drop]);
     // route_localnet lets loopback addresses through the interface: not from outside.
     const loopback = destinationIn(LOOPBACK, LOOPBACK_MASK);
-    table.addRule('input', [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
+    table.addRule(FROM_TASKS, [...fromInterface(GATEWAY_BRIDGE), ...loopback, ...opening, ...drop]);
     if (!this.#gateway) return;
     // The gateway is a way out, not a way in: of the host a task reaches what other hosts reach of it.
-    table.addRule('input', [
+    table.addRule(FROM_TASKS, [
       ...fromInterface(GATEWAY_BRIDGE),
       ...destinationWithin(this.#gateway),
       ...l4Protocol(IPPROTO.icmp, true),
@@ -374,6 +377,14 @@ function buildTunnel(table: TableWriter, port: number): void {
   }
 }
 
+/** Each packet between hosts comes by here: it meets one rule. */
+function buildInput(table: TableWriter): void {
+  table.addChain(FROM_TASKS);
+  table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
+  const jump = verdict({ kind: 'jump', chain: FROM_TASKS });
+  table.addRule('input', [...fromInterfacesCalled(HOST_LINK_PREFIX), ...jump]);
+}
+
 /** As those of IPv4. @param gateway subnet of the gateway bridge; null = no way out by IPv6 */
 function buildGuards6(table: TableWriter, gateway: Prefix | null): void {
   const opening = connectionDirection('original');
@@ -384,12 +395,12 @@ function buildGuards6(table: TableWriter, gateway: Prefix | null): void {
   for (const link of gateway ? [INGRESS_LINK, GATEWAY_BRIDGE] : [INGRESS_LINK]) {
     table.addRule('forward', [...toInterface(link), ...opening, ...untranslated, ...drop]);
   }
-  table.addChain('input', { type: 'filter', hook: 'input', priority: PRIORITY.filter });
-  table.addRule('input', [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
+  buildInput(table);
+  table.addRule(FROM_TASKS, [...fromInterface(INGRESS_LINK), ...opening, ...drop]);
   if (!gateway) return;
   // The gateway is a way out, not a way in: neither by its address nor by the one of the link.
   for (const own of [gateway, LINK_LOCAL]) {
-    table.addRule('input', [
+    table.addRule(FROM_TASKS, [
       ...fromInterface(GATEWAY_BRIDGE),
       ...destinationWithin(own),
       ...l4Protocol(IPPROTO.icmpv6, true),

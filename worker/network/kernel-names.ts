@@ -25,10 +25,12 @@ export const IPV4_FORWARDING = 'ipv4/ip_forward';
 /** The same of IPv6. */
 export const IPV6_FORWARDING = 'ipv6/conf/all/forwarding';
 
+/** How the links of the host that lead to tasks are called. */
+export const HOST_LINK_PREFIX = 'skep_';
 /** Bridge for outbound traffic and host-mode ports, in the host's namespace. */
-export const GATEWAY_BRIDGE = 'skep_gw';
+export const GATEWAY_BRIDGE = `${HOST_LINK_PREFIX}gw`;
 /** The host's own seat in the ingress network. */
-export const INGRESS_LINK = 'skep_in';
+export const INGRESS_LINK = `${HOST_LINK_PREFIX}in`;
 /** Inside an overlay's namespace. */
 export const OVERLAY_BRIDGE = 'br0';
 export const OVERLAY_VXLAN = 'vx0';

@@ -40,13 +40,7 @@ import { bridgedPacketsMeetNoRules } from './bridged-packets.ts';
 import { ChangeWatch, OVERLAY_WATCH } from './change-watch.ts';
 import type { EncryptedUnderlay } from './encrypted-underlay.ts';
 import { compareFacts, type Difference, type Facts, factsOf } from './kernel-facts.ts';
-import {
-  DEFAULT_VXLAN_PORT,
-  INGRESS_PORT,
-  NFT_TABLE,
-  OVERLAY_BRIDGE,
-  OVERLAY_VXLAN,
-} from './kernel-names.ts';
+import { DEFAULT_VXLAN_PORT, INGRESS_PORT, OVERLAY_BRIDGE, OVERLAY_VXLAN } from './kernel-names.ts';
 import {
   findLink,
   ifNamespace,
@@ -108,7 +102,7 @@ export class OverlayNetwork {
     this.#parts = parts;
     this.#route = sockets.route;
     this.#filter = sockets.filter;
-    this.#guard = new PortGuard(sockets.filter, NFT_TABLE, [OVERLAY_VXLAN, INGRESS_PORT]);
+    this.#guard = new PortGuard(sockets.filter);
     this.watch = watch;
   }
 
@@ -188,15 +182,16 @@ export class OverlayNetwork {
   async conform(network: AssignedNetwork, mtu: number): Promise<boolean> {
     const resized = this.#mtu !== mtu;
     this.#mtu = mtu;
-    this.#setSubnet6(network);
+    this.#keep(network);
     await this.#conformVxlan(network);
     if (resized) await this.#resize();
     return resized;
   }
 
-  #setSubnet6({ subnet6 }: AssignedNetwork): void {
+  #keep({ subnet6, ingress }: AssignedNetwork): void {
     this.#subnet6 = subnet6;
     this.#guard.setSubnet6(subnet6);
+    this.#guard.setFree(ingress ? [OVERLAY_VXLAN, INGRESS_PORT] : [OVERLAY_VXLAN]);
   }
 
   async #resize(): Promise<void> {
@@ -365,7 +360,7 @@ export class OverlayNetwork {
 
   async #build(network: AssignedNetwork, mtu: number): Promise<void> {
     this.#mtu = mtu;
-    this.#setSubnet6(network);
+    this.#keep(network);
     await this.#addBridge();
     await this.#addVxlan(network);
     await this.#guard.rebuild();

@@ -51,11 +51,17 @@ export class PortGuard extends OwnedTable {
   /** link -> who is behind it */
   #ports = new Map<string, GuardedSeat>();
   #subnet6 = '';
-  readonly #free: readonly string[];
+  #free: readonly string[] = [];
 
-  /** @param free links of the bridge that never are guarded ports: what comes by them is looked up in no set */
-  constructor(socket: NetlinkSocket, table = NFT_TABLE, free: readonly string[] = []) {
+  constructor(socket: NetlinkSocket, table = NFT_TABLE) {
     super(socket, NFPROTO_BRIDGE, table);
+  }
+
+  /**
+   * Takes effect at the next `rebuild`. @param free links of the bridge that never are guarded ports: what comes by them
+   * is looked up in no set; each is a rule more for everything else
+   */
+  setFree(free: readonly string[]): void {
     this.#free = free;
   }
 

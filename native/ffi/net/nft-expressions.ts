@@ -131,6 +131,11 @@ export function fromInterface(name: string, not = false): Expression[] {
   return [meta(META_IIFNAME, R1), compare(interfaceName(name), not ? CMP_NEQ : CMP_EQ)];
 }
 
+/** `iifname "PREFIX*"` */
+export function fromInterfacesCalled(prefix: string): Expression[] {
+  return [meta(META_IIFNAME, R1), compare(Buffer.from(prefix), CMP_EQ)];
+}
+
 /** `oifname NAME` (or `oifname != NAME`) */
 export function toInterface(name: string, not = false): Expression[] {
   return [meta(META_OIFNAME, R1), compare(interfaceName(name), not ? CMP_NEQ : CMP_EQ)];
