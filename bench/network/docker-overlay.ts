@@ -1,6 +1,6 @@
 /**
- * Debian's Docker Swarm on two hosts of the lab, with a container on each in an overlay network: what is measured between
- * our tasks is measured between these.
+ * Debian's Docker Swarm on two hosts of the lab, as it comes (with the rules that it writes for itself on each host), with a
+ * container on each in an overlay network: what is measured between our tasks is measured between these.
  */
 import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ export async function dockerOverlay(lab: Lab): Promise<DockerOverlay> {
     for (const [i, address] of HOSTS.entries()) {
       const host = { netns: await lab.bareHost(`d${i}`, address), address };
       const shared = engines[0] ? { programs: engines[0] } : {};
-      engines.push(new DockerEngine({ storage: 'overlay2', bridge: false, host, ...shared }));
+      engines.push(new DockerEngine({ storage: 'overlay2', bridge: true, host, ...shared }));
     }
     const [first, second] = engines as [DockerEngine, DockerEngine];
     await first.start();
