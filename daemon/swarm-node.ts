@@ -15,6 +15,7 @@ import { type CreateClusterOptions, createCluster } from '../manager/ca/bootstra
 import { Manager } from '../manager/manager.ts';
 import type { ManagerOrigin } from '../manager/manager-options.ts';
 import { parseHostPort, requireKnownHosts } from './addresses.ts';
+import { notAManager } from './engineapi/no-manager.ts';
 import { leaveRefusal } from './leave-refusal.ts';
 import { Membership, wasNeverMade } from './membership.ts';
 import { MembershipFiles } from './membership-files.ts';
@@ -150,13 +151,9 @@ export class SwarmNode {
         'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
       );
     }
-    if (!this.#membership.manager) {
-      throw new SkepError(
-        'not-a-manager',
-        "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.",
-      );
-    }
-    return this.#membership.manager;
+    const { manager } = this.#membership;
+    if (!manager || manager.removed) throw notAManager();
+    return manager;
   }
 
   /** To what a manager answers for users of workers. Throws `unavailable`, or `not-a-manager` when none allows it. */

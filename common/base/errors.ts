@@ -111,6 +111,9 @@ export class SkepError extends Error {
  */
 export const EFFECT = 'effect';
 
+/** Detail of an error, with the role: who was asked, or in whose name was asked, has had it and has it no more. */
+export const ROLE_LOST = 'roleLost';
+
 /** True when `err` is a SkepError with one of `codes`. */
 export function hasCode(err: unknown, ...codes: ErrorCode[]): err is SkepError {
   return err instanceof SkepError && codes.includes(err.code);

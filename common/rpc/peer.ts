@@ -2,7 +2,7 @@
  * Who is calling: the identity in a verified certificate, or, on a forwarded call, the original
  * caller as a manager vouches for it. Knows no sockets.
  */
-import { SkepError } from '../base/errors.ts';
+import { ROLE_LOST, SkepError } from '../base/errors.ts';
 import { asId, type NodeId } from '../model/ids.ts';
 import type { NodeRole } from '../model/node.ts';
 import type { CallerRole } from './method.ts';
@@ -65,6 +65,8 @@ export function resolveCaller(peer: Peer, metadata: ReadonlyMap<string, string>)
   return { peer: caller, forwarded: true };
 }
 
+const NO_MANAGER = { [ROLE_LOST]: 'manager' };
+
 /**
  * Throws `permission-denied` for a node that is none of the managers, `unavailable` while they are not known.
  * @param isManager whether the node is one of them now; null = it is not known yet
@@ -84,6 +86,7 @@ export function requireCurrentManager(
   throw new SkepError(
     'permission-denied',
     `call ${path}: permission denied: node ${nodeId ?? ''} is none of the managers that this node was told of`,
+    { details: NO_MANAGER },
   );
 }
 
@@ -105,7 +108,9 @@ export function requireNotDemoted(
     // Who speaks for others does so as a manager, whatever the method.
     if (isForWorkers && !(caller.forwarded && nodeId === peer.nodeId)) continue;
     if (!isWorker(nodeId)) continue;
-    throw new SkepError('unavailable', `call ${path}: node ${nodeId} is no manager now`);
+    throw new SkepError('unavailable', `call ${path}: node ${nodeId} is no manager now`, {
+      details: NO_MANAGER,
+    });
   }
 }
 

@@ -18,6 +18,7 @@ import type { Logger } from '../../common/base/log.ts';
 import { leaveHttp, RequestContext } from './http-context.ts';
 import { NEWEST_MINOR } from './json/api-versions.ts';
 import { closeLingering } from './lingering-close.ts';
+import { inUsersWords } from './no-manager.ts';
 import { STALL_CHECK_PERIOD_MS, StalledReaders } from './stalled-readers.ts';
 import { STREAMS_MAX, StreamPlaces } from './stream-places.ts';
 import { probe, silentAmong, VANISHED_CHECK_PERIOD_MS } from './vanished-clients.ts';
@@ -220,7 +221,7 @@ export class EngineServer implements Routes {
         }),
       );
     } catch (err) {
-      this.#fail(request, response, err, upgrade !== null);
+      this.#fail(request, response, inUsersWords(err), upgrade !== null);
     }
   }
 

@@ -2,6 +2,7 @@
  * In which stretch of its life a raft node is, and how it ends. Knows nothing of what it does.
  */
 import { assert } from '../../common/base/assert.ts';
+import { ROLE_LOST } from '../../common/base/errors.ts';
 import type { OnFailure } from '../../common/base/lifecycle.ts';
 import { ProposalError } from './proposals.ts';
 
@@ -100,7 +101,9 @@ export class NodeLife {
     if (this.#state === 'running') return null;
     if (this.#state === 'removed' || this.#state === 'leaving') {
       const words = `${action}: this manager was removed from the cluster`;
-      return new ProposalError('not-a-manager', words, false);
+      return new ProposalError('not-a-manager', words, false, {
+        details: { [ROLE_LOST]: 'manager' },
+      });
     }
     // On its way out it hands leadership over: the next leader is to be asked.
     const code =

@@ -31,7 +31,7 @@ import { NodeSnapshots } from './node-snapshots.ts';
 import type { StartState } from './node-start.ts';
 import { PeerReception } from './peer-reception.ts';
 import { ProposalQueue } from './proposal-queue.ts';
-import { notLeaderError, ProposalError } from './proposals.ts';
+import { notLeaderError, type ProposalError } from './proposals.ts';
 import { ReadBarriers } from './read-barriers.ts';
 import { SnapshotPolicy } from './snapshot-policy.ts';
 
@@ -371,9 +371,8 @@ export class NodeParts {
   #quit(why: string): void {
     this.#ticker?.cancel();
     this.#loss.stop();
-    const words = `propose: this manager is ${why}`;
-    this.proposals.end(words);
-    this.barriers.rejectAll(() => new ProposalError('unavailable', words, false));
+    this.proposals.end(`propose: this manager is ${why}`);
+    this.barriers.rejectAll(() => this.life.refusal('read'));
     this.leadership.end();
     this.#tellMemberListeners();
   }

@@ -91,7 +91,7 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
         response.once('error', reject);
         response.once('end', () => {
           const text = Buffer.concat(chunks).toString();
-          if (response.statusCode === 201) resolve(text);
+          if (response.statusCode! < 300) resolve(text);
           else reject(new Error(`${method} ${path}: ${response.statusCode} ${text}`));
         });
       });
@@ -104,6 +104,15 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
   async function write(host: ClusterHost, name: string): Promise<void> {
     const secret = { Name: name, Data: Buffer.from(name).toString('base64') };
     await call(host, 'POST', '/secrets/create', secret);
+  }
+
+  /** How `host` refuses to list the nodes, which it is asked without a pause until `over`. */
+  async function refusals(host: ClusterHost, over: AbortSignal): Promise<string[]> {
+    const words = new Set<string>();
+    while (!over.aborted) {
+      await call(host, 'GET', '/nodes').catch((err: Error) => words.add(err.message));
+    }
+    return [...words];
   }
 
   /** What runs on a host: the task, and the process of its container. */
@@ -215,6 +224,8 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     const leader = await leaderName();
     const through = others(leader)[0]!.name;
     const [daemon, task] = [await cluster.daemonPid(leader), await runsOn(leader)];
+    const over = new AbortController();
+    const refusedMeanwhile = refusals(cluster.host(leader), over.signal);
     await cluster.skep(['node', 'demote', leader], { host: through });
     await eventually(
       'the demoted leader is a worker',
@@ -228,6 +239,11 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
       },
       { withinMs: 20_000 },
     );
+    over.abort();
+    // Not in the words of managers among themselves, which it hears before it knows what it is now.
+    const words = await refusedMeanwhile;
+    expect(words.join('')).toContain('This node is not a swarm manager.');
+    expect(words.join('')).not.toMatch(/call \/skep|permission|removed/);
     await cluster.skep(['node', 'promote', leader], { host: through });
     await shows({ [leader]: 'Reachable' }, through, 20_000);
     // Its certificate was another's twice meanwhile: neither the daemon nor what runs there was started anew.

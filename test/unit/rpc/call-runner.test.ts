@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ROLE_LOST } from '../../../common/base/errors.ts';
 import { silentLogger } from '../../../common/base/log.ts';
 import { asId, type NodeId } from '../../../common/model/ids.ts';
 import type { NodeRole } from '../../../common/model/node.ts';
@@ -81,6 +82,7 @@ describe("a node with a manager's certificate that is a worker by now", () => {
     const refused = expect.objectContaining({
       code: 'unavailable',
       message: `call ${createService.path}: node old is no manager now`,
+      details: { [ROLE_LOST]: 'manager' },
     });
     const [old, current] = [holder('old', 'manager'), holder('m1', 'manager')];
     expect(() => admit(createService, old)).toThrow(refused);
