@@ -63,11 +63,11 @@ export class Lab {
 
   static async create(hostCount: number): Promise<Lab> {
     const lab = new Lab();
-    const hub = lab.#name('hub');
-    await lab.#addNamespace(hub);
+    const wire = lab.#name('wire');
+    await lab.#addNamespace(wire);
     const ends = ['type', 'veth', 'peer', 'name', 'wire1'];
-    await runProgram('ip', ['-n', hub, 'link', 'add', 'wire0', 'up', ...ends]);
-    await runProgram('ip', ['-n', hub, 'link', 'set', 'wire1', 'up']);
+    await runProgram('ip', ['-n', wire, 'link', 'add', 'wire0', 'up', ...ends]);
+    await runProgram('ip', ['-n', wire, 'link', 'set', 'wire1', 'up']);
     await lab.#seat('out', OUTSIDE_ADDRESS);
     for (let i = 0; i < hostCount; i++) {
       const address = `172.30.78.${i + 1}`;
@@ -131,12 +131,12 @@ export class Lab {
   }
 
   async #seat(name: string, address: string): Promise<void> {
-    const hub = this.#name('hub');
+    const wire = this.#name('wire');
     const netns = await this.namespace(name);
     const port = ['name', `p${name}`, 'type', 'macvlan', 'mode', 'bridge'];
-    await runProgram('ip', ['-n', hub, 'link', 'add', 'link', 'wire0', ...port]);
+    await runProgram('ip', ['-n', wire, 'link', 'add', 'link', 'wire0', ...port]);
     const move = ['name', 'up0', 'netns', this.#name(name)];
-    await runProgram('ip', ['-n', hub, 'link', 'set', `p${name}`, ...move]);
+    await runProgram('ip', ['-n', wire, 'link', 'set', `p${name}`, ...move]);
     await inNetns(netns, 'ip', 'link', 'set', 'up0', 'up');
     await inNetns(netns, 'ip', 'addr', 'add', `${address}/24`, 'dev', 'up0');
   }
