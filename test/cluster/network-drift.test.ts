@@ -10,6 +10,20 @@ describe.skipIf(!clusterTestsCanRun)('drift of the network of a cluster', () => 
     cluster.image({ name: IMAGE }),
   );
 
+  test('is none where tasks of one node alone have a published port', async () => {
+    const cluster = shared.current;
+    await cluster.skep([
+      ...['service', 'create', '--detach', '--no-resolve-image', '--name', 'single'],
+      ...['--constraint', 'node.role==manager', '-p', '8081:80', IMAGE],
+      ...['httpd', '-f', '-p', '80', '-h', '/etc'],
+    ]);
+    await cluster.running('single', 1);
+    const { code, stdout } = await cluster.try(['net', 'verify']);
+    expect(stdout).not.toContain('wrong');
+    expect(code).toBe(0);
+    await cluster.skep(['service', 'rm', 'single']);
+  });
+
   test('is told by skep net verify, and repaired when asked to or after some seconds', {
     timeout: 60_000,
   }, async () => {

@@ -54,7 +54,12 @@ describe.skipIf(!isRoot)('the path between hosts (root only)', () => {
   });
 
   test('on which a firewall lets no VXLAN in is told, from both ends', async () => {
-    const seats = [set('network', INGRESS), ...ingressPeers(INGRESS, lab.hosts)];
+    const tasks = lab.hosts.map((host, i) => endpoint(INGRESS, 'shop', i, host, `10.0.0.1${i}`));
+    const seats = [
+      set('network', INGRESS),
+      ...ingressPeers(INGRESS, lab.hosts),
+      ...tasks.map((it) => set('endpoint', it)),
+    ];
     await away.start();
     await away.apply(seats, true);
     await home.apply(seats);

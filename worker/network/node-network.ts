@@ -253,7 +253,7 @@ export class NodeNetwork {
     return pathsOf(this.#overlays.all.values(), tableOf, start);
   }
 
-  /** To the hosts that have a seat in the ingress network, as this one has. */
+  /** To the hosts whose seats in the ingress network can answer this one's. */
   tunnels(): Tunnel[] {
     if (this.#host.ingressRefusal !== null) return [];
     return tunnelsOf(this.#tables.ingress(), this.#options.nodeId);

@@ -18,10 +18,16 @@ export interface Tunnel {
 /** A second try of a probe is in it. */
 const TIMEOUT_MS = 300;
 
-/** From this node's seat to those of the others; none where it has none itself. */
+/**
+ * From this node's seat to those of the others; none where it has none itself. Only of hosts with a task in the ingress
+ * network: without one a host is told of no seat but its own, so that it has no way to answer another's.
+ */
 export function tunnelsOf(ingress: NetworkTable | null, own: NodeId): Tunnel[] {
   if (!ingress?.peers.has(own)) return [];
-  const others = [...ingress.peers.values()].filter(({ nodeId }) => nodeId !== own);
+  const answering = new Set(Array.from(ingress.endpoints.values(), ({ nodeId }) => nodeId));
+  const others = [...ingress.peers.values()].filter(
+    ({ nodeId }) => nodeId !== own && answering.has(nodeId),
+  );
   return others.map(({ hostAddress, address }) => ({ hostAddress, seat: address }));
 }
 
