@@ -52,12 +52,14 @@ export interface PlannedStack {
   readonly newNetworks: readonly Pick<Network, 'id' | 'spec'>[];
 }
 
-/** Throws what the writes would throw for specs that cannot be. */
+/** Throws what the writes would throw for specs that cannot be, with the object that it is about. */
 export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
   requireDistinct('service', wanted.services);
   requireDistinct('network', wanted.networks);
   const missing = wanted.networks.filter(({ name }) => view.byName('network', name).length === 0);
-  const networks = wanted.networks.map((spec) => planNetwork(view, spec, missing));
+  const networks = wanted.networks.map((spec) =>
+    checked('network', spec.name, () => planNetwork(view, spec, missing)),
+  );
   const secrets = planFiles(view, 'secret', wanted);
   const configs = planFiles(view, 'config', wanted);
   const references = {
@@ -66,9 +68,12 @@ export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
     configs,
   };
   const services = inStartOrder(wanted.services).map((spec) => {
-    const resolved = withReferences(view, spec, references);
-    checkServiceSpec(resolved);
-    requireApart(view, resolved, missing);
+    const resolved = checked('service', spec.name, () => {
+      const found = withReferences(view, spec, references);
+      checkServiceSpec(found);
+      requireApart(view, found, missing);
+      return found;
+    });
     return planService(view, wanted, resolved);
   });
   requireFreePorts(view, wanted);
@@ -84,6 +89,17 @@ export function planStack(view: ReadView, wanted: WantedStack): PlannedStack {
     ],
     newNetworks: missing.map((spec) => ({ id: pendingNetwork(spec.name), spec })),
   };
+}
+
+/** Who writes one object knows which was refused; of a stack its refusal has to say it. */
+function checked<T>(kind: StackChange['kind'], name: string, plan: () => T): T {
+  try {
+    return plan();
+  } catch (err) {
+    const words = `${kind} ${name}: `;
+    if (!(err instanceof SkepError) || err.message.startsWith(words)) throw err;
+    throw new SkepError(err.code, words + err.message, { details: err.details });
+  }
 }
 
 interface PlannedService {
@@ -239,7 +255,7 @@ function planService(view: ReadView, stack: WantedStack, wanted: ServiceSpec): P
   const spec = asUpdated(service, wanted);
   const same = unchanged('service', wanted.name, service);
   if (deepEqual(spec, service.spec)) return { change: same, step: null };
-  checkSpecChange(service.spec, spec);
+  checked('service', wanted.name, () => checkSpecChange(service.spec, spec));
   const effect = effectOf(view, service, spec);
   const specVersion = service.meta.version;
   const next = { ...service, spec, specVersion, endpoint: null, updateStatus: null };

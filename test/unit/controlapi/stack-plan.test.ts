@@ -266,7 +266,7 @@ describe('plan of a stack', () => {
       code: 'invalid-argument',
     });
     await expect(it.api.planStack(stack([service('web', { secret: true })]))).rejects.toThrow(
-      'secret not found: shop_key',
+      /^service shop_web: secret not found: shop_key/,
     );
     await expect(
       it.api.planStack({ ...stack([service('web')]), networks: [] }),
@@ -291,7 +291,8 @@ describe('plan of a stack', () => {
     const { code, message } = (await written.catch((err: unknown) => err)) as SkepError;
     // The id of what is yet to come is not known.
     const words = message.replace(/\(\w+\)/, '(a)');
-    expect(refusal).toMatchObject({ code, message: words });
+    const refused = networks.at(-1)?.name;
+    expect(refusal).toMatchObject({ code, message: `network ${refused}: ${words}` });
   });
 
   test('refuses a service in two networks whose subnets overlap, as the write would', async () => {
@@ -316,7 +317,20 @@ describe('plan of a stack', () => {
       .catch((err: unknown) => err);
     const { code, message } = written as SkepError;
     expect(message).toContain('networks shop_net and theirs');
-    expect(refusal).toMatchObject({ code, message });
+    expect(refusal).toMatchObject({ code, message: `service shop_web: ${message}` });
+  });
+
+  test('names the service that it refuses, once', async () => {
+    const dnsrr: ServiceSpec = {
+      ...service('api'),
+      endpoint: { mode: 'dnsrr', ports: [aPort({ publishedPort: 80 })] },
+    };
+    const refused = (spec: ServiceSpec) => it.api.planStack(stack([service('web'), spec]));
+    await expect(refused(dnsrr)).rejects.toThrow(
+      "service shop_api: EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+    );
+    const labels = { ...service('api').labels, big: 'x'.repeat(1 << 20) };
+    await expect(refused({ ...service('api'), labels })).rejects.toThrow(/^service shop_api: spec/);
   });
 
   test('compares a new network with those that are there, not with what the file says of these', async () => {
