@@ -131,7 +131,10 @@ function cropped(message: string): string {
   return `${message.slice(0, MESSAGE_MAX / 2)} ... ${message.slice(-MESSAGE_MAX / 2)}`;
 }
 
-/** The word of `known` that `word` is most likely meant to be; null when none is near. */
+/** Shorter beginnings are those of too many words. */
+const BEGINNING_MIN = 3;
+
+/** The word of `known` that `word` is most likely meant to be, or begins; null when none is near. */
 export function nearestWord(word: string, known: readonly string[]): string | null {
   const limit = Math.max(1, Math.floor(word.length / 3));
   let best: string | null = null;
@@ -143,7 +146,13 @@ export function nearestWord(word: string, known: readonly string[]): string | nu
       bestDistance = distance;
     }
   }
-  return best;
+  return best ?? shortestBeginningWith(word.toLowerCase(), known);
+}
+
+function shortestBeginningWith(start: string, known: readonly string[]): string | null {
+  if (start.length < BEGINNING_MIN) return null;
+  const longer = known.filter((candidate) => candidate.startsWith(start));
+  return longer.sort((a, b) => a.length - b.length)[0] ?? null;
 }
 
 /** Insertions, removals, replacements and swaps of neighbours (restricted Damerau-Levenshtein). */

@@ -244,9 +244,13 @@ describe('near words', () => {
     ['enviroment', 'environment'],
     ['pots', 'ports'],
     ['comand', 'command'],
+    ['env', 'environment'],
+    ['alias', 'aliases'],
+    ['vol', 'volumes'],
+    ['vo', null],
     ['colour', null],
   ])('%s', (word, near) => {
-    const known = ['replicas', 'environment', 'ports', 'command', 'volumes'];
+    const known = ['replicas', 'environment', 'ports', 'command', 'volumes', 'aliases'];
     expect(nearestWord(word, known)).toBe(near);
   });
 
