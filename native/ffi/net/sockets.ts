@@ -114,9 +114,10 @@ export function closeFd(fd: number): void {
 export const CHANGES = {
   links: 1 << 0,
   neighbours: 1 << 2,
-  addresses: 1 << 4,
-  routes: 1 << 6,
-  rules: 1 << 7,
+  /** each of both families */
+  addresses: (1 << 4) | (1 << 8),
+  routes: (1 << 6) | (1 << 10),
+  rules: (1 << 7) | (1 << 18),
   /** of nf_tables, with NETLINK_NETFILTER */
   tables: 1 << 6,
 } as const;
