@@ -21,6 +21,8 @@ const isRoot = process.getuid?.() === 0;
 
 /** Of several alterations at once. */
 const ROUNDS = process.env['SKEP_PROOFS'] === 'full' ? 25 : 3;
+const REMOVE_EACH = 'ip route show | while read -r route; do ip route del $route; done';
+const REMOVE_OURS = 'for link in skep_gw skep_in; do ip route flush dev $link; done';
 const INGRESS = network('ingress', 4106, 0, { ingress: true });
 const FRONT = network('front', 4107, 1);
 
@@ -123,6 +125,10 @@ describe.skipIf(!isRoot)('drift of the kernel (root only)', () => {
     ['a task’s default route removed', 'task', 'ip route del default'],
     ['a task’s default route replaced', 'task', 'ip route replace default dev eth0'],
     ['the route to its own subnet removed', 'task', 'ip route del 10.0.1.0/24'],
+    ['a task’s routes flushed', 'task', 'ip route flush table main'],
+    ['the routes of a task’s links removed one by one', 'task', REMOVE_EACH],
+    ['a task’s routes flushed, to its own addresses, too', 'task', 'ip route flush table all'],
+    ['the host’s routes to our networks removed', 'host', REMOVE_OURS],
     ['the route to an entry node removed', 'task', `ip route flush table ${entryMark('10.0.0.3')}`],
     ['the rule for an entry node removed', 'task', `ip rule del fwmark ${entryMark('10.0.0.3')}`],
     [

@@ -1,5 +1,5 @@
 /** Two hosts, a network and the ingress network with both families: the data path of IPv6. Needs root. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { address6Of } from '../../common/base/ipv6.ts';
 import type { PortConfig } from '../../common/model/service.ts';
 import { linkLocalOf, macOf } from '../../native/ffi/net/address.ts';
@@ -252,6 +252,34 @@ describe.skipIf(!isRoot)('networks of both families (root only)', () => {
     expect(ping).toContain('1 packets received');
     expect(await httpFrom(at(0).netns, '[::1]', 8080)).toMatch(/^web/);
   }, 60_000);
+
+  test.each([
+    ['flushed', 'ip -6 route flush table main'],
+    ['flushed, to its own addresses, too', 'ip -6 route flush table all; ip route flush table all'],
+    [
+      'removed one by one',
+      'for at in $(ip -6 route show | cut -d" " -f1); do ip -6 route del $at || true; done',
+    ],
+  ])(
+    'the routes of a task, %s, are put back',
+    async (_, damage) => {
+      const { repaired } = await at(0).drifts();
+      await inNetns(web1.netns, 'sh', '-c', damage);
+      await vi.waitFor(
+        async () => {
+          expect((await at(0).drifts()).repaired).toBeGreaterThan(repaired + 1);
+          expect(await at(0).verify()).toMatchObject({ drifts: [], failures: [] });
+        },
+        { timeout: 10_000, interval: 200 },
+      );
+      expect(await httpFrom(web1.netns, '[fd01::a00:10c]')).toMatch(/^web2 /);
+      expect(await httpFrom(client.netns, '[fd01::a00:10b]')).toMatch(/^web1 /);
+      expect(await namesFrom(lab.outside, 'fd77::1', 8080)).toHaveLength(2);
+      const ping = await tryInNetns(web1.netns, 'busybox', 'ping', '-6', '-c1', '-W2', OUTSIDE);
+      expect(ping).toContain('1 packets received');
+    },
+    60_000,
+  );
 
   test('a task that was attached before the daemon restarted keeps what it has', async () => {
     const host = at(1);

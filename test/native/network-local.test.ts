@@ -49,6 +49,13 @@ const spec = (options: Record<string, string> = {}): NetworkSpec => ({
   },
 });
 
+/** Without who made them. */
+function routesIn(netns: string, table: string): string[] {
+  const args = [`--net=${netns}`, 'ip', 'route', 'show', 'table', table];
+  const lines = execFileSync('nsenter', args, { encoding: 'utf8' }).trim().split('\n');
+  return lines.map((line) => line.replace(/ proto \w+/, '').trim()).sort();
+}
+
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' });
 
 describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
@@ -200,6 +207,31 @@ describe.skipIf(!isRoot)('networks of this node alone (root only)', () => {
     } finally {
       ip('link', 'del', 'sktpar0');
     }
+  });
+
+  test.each([
+    ['flushed', A, 'ip route flush table main'],
+    ['flushed, to its own addresses, too', A, 'ip route flush table all'],
+    ['removed one by one', A, 'ip route show | while read -r route; do ip route del $route; done'],
+    ['of the host to its bridge removed', '/proc/self/ns/net', `ip route flush dev ${LINK}`],
+  ])('routes %s are found and put back', async (_what, netns, damage) => {
+    const networks = daemon();
+    const { id } = await networks.create(spec());
+    await networks.attach('a', A, [{ ...endpoint(id), address: '10.213.7.77' }], []);
+    const [subject] = networks.subjects();
+    const routes = (name: string) => ['main', 'local'].map((table) => routesIn(name, table));
+    await subject?.repair([]); // loopback is who makes the namespace's
+    expect(await subject?.differences()).toEqual([]);
+    const before = routes(netns);
+    execFileSync('nsenter', [`--net=${netns}`, 'sh', '-c', damage]);
+    expect(routes(netns)).not.toEqual(before);
+    const found = (await subject?.differences()) ?? [];
+    expect(found.map(({ what }) => what).join()).toContain('route 10.213.7.0/24');
+    await subject?.repair(found);
+    expect(await subject?.differences()).toEqual([]);
+    expect(routes(netns)).toEqual(before);
+    const ping = ['busybox', 'ping', '-c1', '-W2', '10.213.7.1'];
+    expect(`${spawnSync('nsenter', [`--net=${A}`, ...ping]).stdout}`).toContain('1 packets rec');
   });
 
   test('a bridge that is left goes with its network', async () => {

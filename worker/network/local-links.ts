@@ -19,7 +19,8 @@ import { portsApart } from './bridged-packets.ts';
 import { compareFacts, type Difference, FACT, factsOf, portWords } from './kernel-facts.ts';
 import { findLink, listLinks, makeVeth, removeLink, securePort, withNetns } from './legs.ts';
 import { type LocalDevice, macBytes } from './local-network.ts';
-import { indexOf, restorePorts } from './seats.ts';
+import { indexOf, renewAddresses, restorePorts, restoreSubnets } from './seats.ts';
+import { deliveryFacts, LOOPBACK, type SeatAddress, subnetOf } from './wanted-facts.ts';
 
 const LOOPBACK_INDEX = 1;
 const LINKS_MAX = 64;
@@ -199,18 +200,29 @@ export async function insideDifferences(
       routes: readRoutes(await route.dump(dumpRoutes())),
     }),
   );
-  const facts = new Map([[FACT.state('lo'), 'up']]);
-  for (const { device, link, mac, address, prefixLength } of links) {
+  const facts = new Map(deliveryFacts(links.map(seatOf)));
+  for (const wanted of links) {
+    const { device, link, mac } = wanted;
     facts.set(FACT.link(link), device.kind === 'bridge' ? 'veth' : device.kind);
     facts.set(FACT.state(link), 'up');
     if (device.mtuBytes !== null) facts.set(FACT.mtu(link), `${device.mtuBytes}`);
     if (mac !== '') facts.set(FACT.mac(link), mac);
-    facts.set(FACT.address(link, `${address}/${prefixLength}`), 'there');
+    addAddressFacts(facts, seatOf(wanted));
   }
   if (via) {
     facts.set(FACT.route(MAIN_TABLE, '0.0.0.0/0'), `via ${via.gateway} on ${via.link}`);
   }
   return compareFacts(facts, found);
+}
+
+const seatOf = ({ link, address, prefixLength }: WantedLink): SeatAddress => ({
+  link,
+  address: `${address}/${prefixLength}`,
+});
+
+function addAddressFacts(facts: Map<string, string>, { link, address }: SeatAddress): void {
+  facts.set(FACT.address(link, address), 'there');
+  facts.set(FACT.linkRoute(MAIN_TABLE, subnetOf(address), link), 'there');
 }
 
 /** Puts what is there back in order; absent links are passed over. */
@@ -232,7 +244,11 @@ export async function restoreInside(
       addAddress(addressing, index, `${address}/${prefixLength}`);
     }
     await route.transact(batch);
+    const seats = links.map(seatOf);
+    await renewAddresses(route, [LOOPBACK, ...seats]);
     await route.transact(addressing);
+    // A next hop is taken where a route leads to it alone.
+    await restoreSubnets(route, seats);
   });
   await setDefaultRoute(netnsPath, via);
 }
@@ -254,6 +270,7 @@ export async function bridgeDifferences(
   const found = factsOf({
     links: await listLinks(host),
     addresses: readAddresses(await host.dump(dumpAddresses())),
+    routes: readRoutes(await host.dump(dumpRoutes())),
     forwarding: readForwarding(await host.dump(dumpForwarding())),
   });
   const facts = new Map<string, string>();
@@ -262,7 +279,7 @@ export async function bridgeDifferences(
     facts.set(FACT.link(link), 'bridge');
     facts.set(FACT.state(link), 'up');
     facts.set(FACT.mtu(link), `${mtuBytes}`);
-    facts.set(FACT.address(link, cidr), 'there');
+    addAddressFacts(facts, { link, address: cidr });
     const words = portWords({ learning: false, unicastFlood: false, ...portsApart(isolated) });
     for (const { port, mac } of seats) {
       facts.set(FACT.link(port), 'veth');
@@ -288,6 +305,7 @@ export async function restoreBridge(host: NetlinkSocket, wanted: WantedBridge): 
   const addressing = new MessageBatch(128);
   addAddress(addressing, index, cidr);
   await host.transact(addressing);
+  await restoreSubnets(host, [{ link, address: cidr }]);
   const ports = new Map(seats.map(({ port, mac: own }) => [port, { mac: macBytes(own) }]));
   await restorePorts(host, index, ports, { ...portsApart(device.isolated), mtu: mtuBytes });
 }

@@ -164,13 +164,14 @@ function taskSubject(parts: NodeParts, task: SubjectTask): Subject {
       return name ? nameDifferences(name, parts.asker, network.netnsPath) : [];
     },
     repair: async (differences) => {
-      if (differences.some(isOfResolver)) await network.reopenResolver();
       for (const { link, networkId } of network.legs) {
         if (isGone(differences, link)) await parts.replug(task, networkId);
       }
       const { wayOut } = wanted();
       if (wayOut && isGone(differences, wayOut.link)) await parts.replugWayOut(task);
       await network.restore(wanted(), ingressSeatOf(parts.tables, network));
+      // At an address that may not have been there.
+      if (differences.some(isOfResolver)) await network.reopenResolver();
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Puts links that are there back into the state that is wanted of them. Knows no tables of the cluster. */
 import { isIpv6, macOf } from '../../native/ffi/net/address.ts';
 import { MessageBatch } from '../../native/ffi/net/message.ts';
-import { addAddress } from '../../native/ffi/net/rtnl-address.ts';
+import { addAddress, deleteAddress } from '../../native/ffi/net/rtnl-address.ts';
 import {
   type BridgePortOptions,
   type LinkInfo,
@@ -13,12 +13,21 @@ import {
   appendRoute,
   dumpRoutes,
   IPV6_METRIC_CONNECTED,
+  LOCAL_TABLE,
   MAIN_TABLE,
+  type RouteInfo,
   readRoutes,
 } from '../../native/ffi/net/rtnl-route.ts';
 import type { NetlinkSocket } from '../../native/ffi/net/sockets.ts';
 import { listLinks } from './legs.ts';
-import { addressOf, subnetOf, type WantedSeat } from './wanted-facts.ts';
+import {
+  addressesOf,
+  addressOf,
+  deliveryOf,
+  type SeatAddress,
+  subnetOf,
+  type WantedSeat,
+} from './wanted-facts.ts';
 
 export const indexOf = (links: readonly LinkInfo[], name: string): number =>
   links.find((link) => link.name === name)?.index ?? 0;
@@ -40,34 +49,55 @@ export async function restoreSeats(
   }
   await route.transact(up);
   await route.transact(addressing);
-  await restoreSubnets(route, present, links);
+  await restoreSubnets(route, addressesOf(present));
 }
 
-/** The kernel makes these routes with the address; they can be deleted by themselves. */
-async function restoreSubnets(
+/**
+ * Addresses without what delivers to them are given anew: then the kernel makes that again, and takes the address for a
+ * preferred source, which it otherwise refuses. Before `restoreSeats`: other routes of the link may go. Absent links are
+ * passed over.
+ */
+export async function renewAddresses(
   route: NetlinkSocket,
-  seats: readonly WantedSeat[],
-  links: readonly LinkInfo[],
+  addresses: readonly SeatAddress[],
 ): Promise<void> {
-  const routes = readRoutes(await route.dump(dumpRoutes('both')));
+  const [links, routes] = [await listLinks(route), await listRoutes(route)];
+  const batch = new MessageBatch(1024);
+  for (const seat of addresses) {
+    const index = indexOf(links, seat.link);
+    const delivers = (to: string): boolean => routes.some(leadsTo(LOCAL_TABLE, to, index));
+    if (index === 0 || deliveryOf(seat).every(delivers)) continue;
+    deleteAddress(batch, index, seat.address);
+    addAddress(batch, index, seat.address);
+  }
+  await route.transact(batch);
+}
+
+/** The kernel makes these routes with the address; they can be deleted by themselves. Absent links are passed over. */
+export async function restoreSubnets(
+  route: NetlinkSocket,
+  addresses: readonly SeatAddress[],
+): Promise<void> {
+  const [links, routes] = [await listLinks(route), await listRoutes(route)];
   const batch = new MessageBatch(512);
-  const addresses = seats.flatMap(({ link, address, address6 }) =>
-    [address, ...(address6 === undefined ? [] : [address6])].map((it) => ({ link, address: it })),
-  );
   for (const { link, address } of addresses) {
     const index = indexOf(links, link);
     const to = subnetOf(address);
+    if (index === 0 || routes.some(leadsTo(MAIN_TABLE, to, index))) continue;
     const metric = isIpv6(address) ? { metric: IPV6_METRIC_CONNECTED } : {};
-    const present = routes.some(
-      (it) =>
-        it.table === MAIN_TABLE &&
-        it.index === index &&
-        it.via === null &&
-        `${it.to}/${it.length}` === to,
-    );
-    if (!present) appendRoute(batch, { to, index, ...metric, source: addressOf(address) });
+    appendRoute(batch, { to, index, ...metric, source: addressOf(address) });
   }
   await route.transact(batch);
+}
+
+async function listRoutes(route: NetlinkSocket): Promise<RouteInfo[]> {
+  return readRoutes(await route.dump(dumpRoutes('both')));
+}
+
+/** By the link itself. */
+function leadsTo(table: number, to: string, index: number): (route: RouteInfo) => boolean {
+  return (it) =>
+    it.table === table && it.index === index && it.via === null && `${it.to}/${it.length}` === to;
 }
 
 /**

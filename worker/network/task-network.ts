@@ -48,12 +48,14 @@ import { overlayPortName } from './kernel-names.ts';
 import { ipv6Settings, listLinks, removeLink, withNetns } from './legs.ts';
 import { writeLinkSettings } from './link-settings.ts';
 import type { OverlayNetwork } from './overlay-network.ts';
-import { indexOf, restoreSeats } from './seats.ts';
+import { indexOf, renewAddresses, restoreSeats } from './seats.ts';
 import { linkOf, type TaskNetworkRequest } from './task-request.ts';
 import { TaskTables } from './task-tables.ts';
 import {
+  addressesOf,
   isTaskFactOfOurs,
   LAST_METRIC,
+  LOOPBACK,
   taskFacts,
   type WantedSeat,
   type WantedTask,
@@ -114,8 +116,6 @@ const SOCKETS: readonly NetnsStep[] = [
   ...TASK_WATCH,
 ];
 
-const LOOPBACK = 'lo';
-
 /** Before a first link is made. */
 const FRESH: readonly NetnsStep[] = [
   {
@@ -128,7 +128,7 @@ const FRESH: readonly NetnsStep[] = [
       'ipv6/conf/default/disable_ipv6': '1',
     },
   },
-  { kind: 'up', link: LOOPBACK },
+  { kind: 'up', link: LOOPBACK.link },
   { kind: 'netlink', protocol: NETLINK_ROUTE },
 ];
 
@@ -390,8 +390,10 @@ export class TaskNetwork {
       const loopback = new MessageBatch(64);
       setLink(loopback, { index: LOOPBACK_INDEX }, { up: true });
       await route.transact(loopback);
-      await this.#restoreIpv6(route, wayOut ? [...legs, wayOut] : legs);
-      await restoreSeats(route, wayOut ? [...legs, wayOut] : legs);
+      const seats = wayOut ? [...legs, wayOut] : legs;
+      await this.#restoreIpv6(route, seats);
+      await renewAddresses(route, [LOOPBACK, ...addressesOf(seats)]);
+      await restoreSeats(route, seats);
       const index = wayOut ? indexOf(await listLinks(route), wayOut.link) : 0;
       const batch = new MessageBatch(128);
       if (wayOut && index > 0) {

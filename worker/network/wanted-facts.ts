@@ -5,7 +5,7 @@
 import { address6Of } from '../../common/base/ipv6.ts';
 import { isIpv6, macOf, macText, networkOf, parsePrefix } from '../../native/ffi/net/address.ts';
 import type { VxlanOptions } from '../../native/ffi/net/rtnl-link.ts';
-import { IPV6_METRIC_CONNECTED, MAIN_TABLE } from '../../native/ffi/net/rtnl-route.ts';
+import { IPV6_METRIC_CONNECTED, LOCAL_TABLE, MAIN_TABLE } from '../../native/ffi/net/rtnl-route.ts';
 import type { PortsApart } from './bridged-packets.ts';
 import { anywhereOf, ENTRY_PRIORITY, entryMark, familyOf, isEntryMark } from './entry-rules.ts';
 import { FACT, type Facts, portWords, vxlanWords } from './kernel-facts.ts';
@@ -32,6 +32,15 @@ export interface WantedSeat {
   /** bytes */
   readonly mtu: number;
 }
+
+/** A link and an address on it, in CIDR notation. */
+export interface SeatAddress {
+  readonly link: string;
+  readonly address: string;
+}
+
+/** The resolver of a namespace is at one that follows from it. */
+export const LOOPBACK: SeatAddress = { link: 'lo', address: '127.0.0.1/8' };
 
 export interface WantedOverlay {
   /** bytes */
@@ -123,6 +132,34 @@ export function isOverlayFactOfOurs(what: string): boolean {
   return what.endsWith(` beyond ${OVERLAY_VXLAN}`) || what.endsWith(` on ${OVERLAY_VXLAN}`);
 }
 
+/** Of both families. */
+export function addressesOf(seats: readonly WantedSeat[]): SeatAddress[] {
+  return seats.flatMap(({ link, address, address6 }) => [
+    { link, address },
+    ...(address6 === undefined ? [] : [{ link, address: address6 }]),
+  ]);
+}
+
+/** Without which nothing reaches an address: the kernel makes them with it, and who may alter routes can take them away. */
+export function deliveryOf({ link, address }: SeatAddress): string[] {
+  const own = `${addressOf(address)}/${isIpv6(address) ? 128 : 32}`;
+  return link === LOOPBACK.link ? [own, subnetOf(address)] : [own];
+}
+
+/** Of the loopback link, and of what is delivered in a namespace. */
+export function deliveryFacts(addresses: readonly SeatAddress[]): Facts {
+  const facts = new Map([
+    [FACT.state(LOOPBACK.link), 'up'],
+    [FACT.address(LOOPBACK.link, LOOPBACK.address), 'there'],
+  ]);
+  for (const seat of [LOOPBACK, ...addresses]) {
+    for (const to of deliveryOf(seat)) {
+      facts.set(FACT.linkRoute(LOCAL_TABLE, to, seat.link), 'there');
+    }
+  }
+  return facts;
+}
+
 function addSeat(facts: Map<string, string>, seat: WantedSeat, kind: string): void {
   const { link, address, address6, mtu } = seat;
   facts.set(FACT.link(link), kind);
@@ -138,7 +175,7 @@ function addSeat(facts: Map<string, string>, seat: WantedSeat, kind: string): vo
 }
 
 export function taskFacts({ legs, wayOut, entry }: WantedTask): Facts {
-  const facts = new Map([[FACT.state('lo'), 'up']]);
+  const facts = new Map(deliveryFacts(addressesOf(wayOut ? [...legs, wayOut] : legs)));
   for (const seat of legs) addSeat(facts, seat, 'veth');
   if (wayOut) {
     addSeat(facts, wayOut, 'veth');

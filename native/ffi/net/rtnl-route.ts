@@ -49,6 +49,8 @@ const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RT_SCOPE_HOST = 254;
 export const MAIN_TABLE = 254;
+/** What is delivered here: the kernel keeps it with the addresses. */
+export const LOCAL_TABLE = 255;
 const IPV6_METRIC_DEFAULT = 1024;
 /** Of routes to the subnets of a link's own addresses. */
 export const IPV6_METRIC_CONNECTED = 256;

@@ -210,9 +210,22 @@ describe('facts of the kernel', () => {
       { link: 'eth1', ...seat },
     ];
     const routes = [...taskFacts({ legs, wayOut: null, entry: null }).keys()].filter((what) =>
-      what.startsWith('route'),
+      what.startsWith('route 10.0.1.0/24'),
     );
     expect(routes).toHaveLength(2);
+  });
+
+  test('what is delivered to each address of a task is ours, and what its resolver stands on', () => {
+    const leg = { link: 'eth0', address: '10.0.1.11/24', address6: 'fd01::b/64', mtu: 1450 };
+    const facts = taskFacts({ legs: [leg], wayOut: null, entry: null });
+    for (const [to, link] of [
+      ['10.0.1.11/32', 'eth0'],
+      ['fd01::b/128', 'eth0'],
+      ['127.0.0.1/32', 'lo'],
+      ['127.0.0.0/8', 'lo'],
+    ] as const) {
+      expect(facts.get(FACT.linkRoute(255, to, link))).toBe('there');
+    }
   });
 
   test('of a task’s rules only those for entry nodes are ours', () => {
