@@ -76,7 +76,7 @@ export function createNetwork(
 
 /**
  * What a network that obeys the rules still needs of the cluster: that a node can encrypt, that no other has its IPv6
- * subnet, that it is not a second ingress network. Throws `failed-precondition` or `already-exists`.
+ * subnet or its VXLAN id, that it is not a second ingress network. Throws `failed-precondition` or `already-exists`.
  * @param before that are created before it
  */
 export function requireCreatable(
@@ -87,9 +87,12 @@ export function requireCreatable(
   if (isEncrypted(spec)) requireEncryption(view);
   const others = [
     ...view.list('network'),
-    ...before.map((other) => ({ spec: other, ipam: other.ipam.configs, id: other.name })),
+    ...before.map((other) => ({
+      ...{ spec: other, ipam: other.ipam.configs, id: other.name, vxlanId: null },
+    })),
   ];
   requireOwnIpv6(spec, others);
+  requireOwnVxlanId(spec, others);
   if (!spec.ingress) return;
   const ingress = others.find((other) => other.spec.ingress);
   if (!ingress) return;
@@ -112,6 +115,26 @@ function requireOwnIpv6(
       `ipam configuration: subnet ${wanted.subnet} overlaps ${other.subnet} of network ${spec.name}`,
     );
   }
+}
+
+function requireOwnVxlanId(
+  spec: NetworkSpec,
+  others: readonly Pick<Network, 'spec' | 'vxlanId'>[],
+): void {
+  const wanted = chosenVxlanId(spec);
+  if (wanted === null) return;
+  // One that waits for its id gets what it asks for.
+  const other = others.find((it) => (it.vxlanId ?? chosenVxlanId(it.spec)) === wanted);
+  if (!other) return;
+  throw failed(
+    `driver option "${VXLAN_IDS_OPTION}": VXLAN id ${wanted} is in use by network ${other.spec.name}`,
+  );
+}
+
+/** Of the list the first is used; null = the allocator may choose. */
+function chosenVxlanId({ driverOptions }: NetworkSpec): number | null {
+  const list = driverOptions[VXLAN_IDS_OPTION];
+  return list === undefined ? null : Number(list.split(',')[0]);
 }
 
 /** One is in the other. */

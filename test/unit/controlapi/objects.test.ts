@@ -58,6 +58,8 @@ const withOption = (name: string, value: string) =>
   aNetworkSpec({ driverOptions: { [name]: value } });
 
 type BadNetwork = [string, NetworkSpec, string, string];
+const VXLAN_IDS = 'com.docker.network.driver.overlay.vxlanid_list';
+
 const BAD_NETWORKS: BadNetwork[] = [
   ['a bad name', aNetworkSpec({ name: 'a b' }), 'invalid-argument', 'DNS name component'],
   [
@@ -190,7 +192,7 @@ const BAD_NETWORKS: BadNetwork[] = [
   ],
   [
     'a VXLAN id beyond 24 bits',
-    withOption('com.docker.network.driver.overlay.vxlanid_list', '4097,16777216'),
+    withOption(VXLAN_IDS, '4097,16777216'),
     'invalid-argument',
     "'16777216' is not in 1..16777215",
   ],
@@ -242,6 +244,25 @@ describe('a network', () => {
     },
   );
 
+  test('has a VXLAN id of its own: not that of another, or of one that waits for it', async () => {
+    const withId = (name: string, list: string) => ({ ...withOption(VXLAN_IDS, list), name });
+    await it.create(
+      'network',
+      aNetwork({ spec: aNetworkSpec({ name: 'ingress', ingress: true }), vxlanId: 4096 }),
+    );
+    await it.api.createNetwork(withId('first', ' 300,301'));
+    for (const [list, id, owner] of [
+      ['4096', 4096, 'ingress'],
+      ['300', 300, 'first'],
+    ] as const) {
+      await expect(it.api.createNetwork(withId('next', list))).rejects.toMatchObject({
+        code: 'failed-precondition',
+        message: `driver option "${VXLAN_IDS}": VXLAN id ${id} is in use by network ${owner}`,
+      });
+    }
+    await it.api.createNetwork(withId('next', '301'));
+  });
+
   test('may have IPv6 with room for it', async () => {
     const spec = { ...withIpam({ subnet: 'fd00::/96' }), ipv6: true };
     expect((await it.api.createNetwork(spec)).spec.ipv6).toBe(true);
@@ -287,6 +308,11 @@ describe('a network', () => {
       'of IPv6 subnets in one another',
       { ...withIpam({ subnet: 'fd00:9::/64' }), name: 'a', ipv6: true },
       { ...withIpam({ subnet: 'fd00:9::/48' }), name: 'b', ipv6: true },
+    ],
+    [
+      'of one VXLAN id',
+      { ...withOption(VXLAN_IDS, '300'), name: 'a' },
+      { ...withOption(VXLAN_IDS, '300'), name: 'b' },
     ],
   ])('two %s are not both made, at one moment either', async (_what, ...specs) => {
     const made = await atOneMoment(specs.map((spec) => () => it.api.createNetwork(spec)));
