@@ -35,7 +35,7 @@ export const trace: Configure = (command, context) => {
     .argument('<service>', 'id or name')
     .requiredOption(
       '--from <node or task>',
-      'where the connection starts: a node, SERVICE.SLOT or a task',
+      'where the connection starts: a node, SERVICE.SLOT (SERVICE.NODE of a global service) or a task',
     )
     .option('-o, --output <form>', 'text or json', 'text')
     .action(async (service: string, { from, output }: TraceFlags) => {

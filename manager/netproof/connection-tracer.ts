@@ -32,7 +32,8 @@ export class ConnectionTracer {
 
   /**
    * @param service id or name
-   * @param from of a node its id or host name; of a task its id, its name or `SERVICE.SLOT`
+   * @param from of a node its id or host name; of a task its id, its name, `SERVICE.SLOT`, or of a
+   * global service `SERVICE.NODE` with the node's id or host name
    */
   async trace(service: string, from: string, signal: AbortSignal): Promise<ConnectionTrace> {
     const start = this.#store.view((view) => ({
@@ -64,7 +65,7 @@ function findStart(
   ref: string,
 ): { readonly node: Node; readonly task: Task | null } {
   const nodes = view.list('node').filter((node) => node.id === ref || nameOf(node) === ref);
-  const tasks = view.list('task').filter((task) => isNamed(task, ref));
+  const tasks = view.list('task').filter((task) => isNamed(view, task, ref));
   const running = tasks.filter(({ status }) => status.state === 'running');
   const task = running[0] ?? newest(tasks);
   if (nodes.length > 1 || running.length > 1) {
@@ -81,7 +82,18 @@ function newest(tasks: readonly Task[]): Task | undefined {
   return others.reduce((a, b) => (b.meta.version > a!.meta.version ? b : a), first);
 }
 
-function isNamed(task: Task, ref: string): boolean {
-  const slot = `${task.serviceAnnotations.name}.${task.slot ?? ''}`;
-  return ref !== '' && [task.id as string, taskName(task), slot].includes(ref);
+function isNamed(view: ReadView, task: Task, ref: string): boolean {
+  const service = task.serviceAnnotations.name;
+  if (ref === task.id || ref === taskName(task)) return true;
+  // A service's name holds no dot: most tasks are told apart by it alone.
+  if (!ref.startsWith(`${service}.`)) return false;
+  return placesOf(view, task).includes(ref.slice(service.length + 1));
+}
+
+/** Slot, or of a global service's task the node. */
+function placesOf(view: ReadView, { slot, nodeId }: Task): string[] {
+  if (slot !== null) return [String(slot)];
+  if (nodeId === null) return [];
+  const node = view.get('node', nodeId);
+  return [nodeId, ...(node ? [nameOf(node)] : [])];
 }

@@ -82,6 +82,29 @@ describe('where a connection starts', () => {
     expect((await trace('web.1')).task?.id).toBe(idOf<TaskId>('aaa'));
   });
 
+  test('at a task of a global service, by the name or id of its node', async () => {
+    const { trace, create } = await scene();
+    const agent = aService({ id: idOf<ServiceId>('agent'), spec: aServiceSpec({ name: 'agent' }) });
+    const nodeId = idOf<NodeId>('node-of-d');
+    const description = aNodeDescription({ hostname: 'd', address: 'd:2377' });
+    const status = { state: 'ready', message: '', address: '' } as const;
+    const task = (name: string, on: NodeId) => ({
+      ...aTaskOf(agent, { slot: null }),
+      ...{ id: idOf<TaskId>(name), nodeId: on, status: aTaskStatus({ state: 'running' }) },
+    });
+    const [there, other] = [task('there', nodeId), task('other', idOf<NodeId>('a'))];
+    await create('service', agent);
+    await create('node', aNode({ id: nodeId, description, status }));
+    await create('task', there, other);
+    for (const from of ['agent.d', `agent.${nodeId}`, taskName(there)]) {
+      expect((await trace(from)).task?.id, from).toBe(there.id);
+    }
+    expect((await trace('agent.a')).task?.id).toBe(other.id);
+    for (const from of ['agent.', 'agent.b', 'agent.1', 'web.a']) {
+      await expect(trace(from)).rejects.toThrow(`'${from}' is neither a node nor a task`);
+    }
+  });
+
   test('what is not there, or not up, is named', async () => {
     const { trace } = await scene();
     await expect(trace('a', 'nothing')).rejects.toThrow('service nothing not found');
