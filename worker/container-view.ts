@@ -262,7 +262,7 @@ export class ContainerView {
     return {
       id: info.id,
       name: info.name,
-      hostname: info.hostname,
+      hostname: info.plain?.hostnameForOthers ?? info.hostname,
       pid: info.condition === 'running' || info.condition === 'paused' ? info.pid : 0,
       isIpcShareable: definition?.isIpcShareable ?? false,
       bridgeAddress: info.networks.find(({ name }) => name === 'bridge')?.address ?? '',

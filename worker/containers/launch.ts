@@ -8,7 +8,7 @@ import type { OciResources } from '../runtime/oci.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from './definition.ts';
 import { linkEnvironment, linkHosts } from './links.ts';
-import { nameFiles } from './name-texts.ts';
+import { hostnameForOthers, nameFiles } from './name-texts.ts';
 import { type PeerOf, withJoined } from './peers.ts';
 import type { ContainerRecord } from './record-store.ts';
 
@@ -68,7 +68,7 @@ export async function attachNetwork(
   if (network.kind !== 'bridge') return null;
   const { nameservers: own } = container.dns;
   const place = await networks.attach(
-    { id, name, hostname, netnsPath, nameservers: own },
+    { id, name, hostname: hostnameForOthers(definition, id), netnsPath, nameservers: own },
     endpointsOf(definition),
     ports,
   );

@@ -43,8 +43,16 @@ export function hostnameOf(
   machineName: string,
 ): string {
   if (container.isolation?.uts === 'host') return machineName;
-  if (container.hostname !== '') return container.hostname;
-  return network.kind === 'host' ? machineName : id.slice(0, SHORT_ID_CHARS);
+  const isOnHost = network.kind === 'host' && container.hostname === '';
+  return isOnHost ? machineName : hostnameForOthers({ container }, id);
+}
+
+/** In networks: one that is called as this machine is, by itself, is not this machine to the others. */
+export function hostnameForOthers(
+  { container }: Pick<ContainerDefinition, 'container'>,
+  id: string,
+): string {
+  return container.hostname !== '' ? container.hostname : id.slice(0, SHORT_ID_CHARS);
 }
 
 /** `host-gateway` stands for the host's address on the container's network. */

@@ -37,7 +37,7 @@ import {
   type Subject,
   type Verdict,
 } from './lifecycle.ts';
-import { hostnameOf } from './name-texts.ts';
+import { hostnameForOthers, hostnameOf } from './name-texts.ts';
 import {
   connectNetwork,
   disconnectNetwork,
@@ -365,7 +365,7 @@ export class PlainContainer {
     const netnsPath = this.state?.netnsPath ?? null;
     if (netnsPath === null) return null;
     const { nameservers } = this.#definition.container.dns;
-    const { hostname } = this;
+    const hostname = this.hostnameForOthers;
     return { id: this.id, name: this.record.name, hostname, netnsPath, nameservers };
   }
 
@@ -393,6 +393,11 @@ export class PlainContainer {
 
   get hostname(): string {
     return hostnameOf(this.#definition, this.id, this.#parts.hostname());
+  }
+
+  /** What others in its networks call it, besides its name and their own words. */
+  get hostnameForOthers(): string {
+    return hostnameForOthers(this.#definition, this.id);
   }
 
   async #resume(): Promise<void> {

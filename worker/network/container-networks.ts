@@ -41,6 +41,7 @@ export interface NetworkedContainer {
   /** 64 hexadecimal characters */
   readonly id: string;
   readonly name: string;
+  /** as others know it */
   readonly hostname: string;
   readonly netnsPath: string;
   /** asked for names of others; empty = those of the host */

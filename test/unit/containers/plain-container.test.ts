@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../../common/base/log.ts';
 import { SeededRandom } from '../../../common/base/random.ts';
-import { type Mount, NO_RESOURCES } from '../../../common/model/service.ts';
+import { DEFAULT_ISOLATION, type Mount, NO_RESOURCES } from '../../../common/model/service.ts';
 import type { ContainerParts, PlainRuntime } from '../../../worker/containers/container-parts.ts';
 import { type ContainerDefinition, endpointsOf } from '../../../worker/containers/definition.ts';
 import type { Phase } from '../../../worker/containers/lifecycle.ts';
@@ -92,6 +92,8 @@ describe('container outside of services', () => {
   let runtime: FakePlainRuntime;
   let records: Map<string, ContainerRecord>;
   let attached: Set<string>;
+  /** what others are to call it */
+  let attachedAs: string[];
   /** of the disk: every write of a record fails for which it says so */
   let isUnwritable: (record: ContainerRecord) => boolean;
   let volumes: FakeVolumes;
@@ -132,8 +134,9 @@ describe('container outside of services', () => {
         },
         isolate: async () => {},
         resolve: async (wishes) => [...wishes],
-        attach: async ({ id }, wishes) => {
+        attach: async ({ id, hostname }, wishes) => {
           attached.add(id);
+          attachedAs.push(hostname);
           return { seats: wishes.map(seatOf), ports: [] };
         },
         connect: async (_, wish) => ({ seats: [SEAT, seatOf(wish)], ports: [] }),
@@ -187,6 +190,7 @@ describe('container outside of services', () => {
     runtime = new FakePlainRuntime();
     records = new Map();
     attached = new Set();
+    attachedAs = [];
     isUnwritable = () => false;
     networkFailure = null;
     detachFailure = null;
@@ -229,6 +233,25 @@ describe('container outside of services', () => {
     expect(container.record).toMatchObject({ phase: 'exited', place: null, exit: { exitCode: 3 } });
     expect(attached.size).toBe(0);
     expect(actions).toEqual(['create', 'start', 'die']);
+  });
+
+  test.each([
+    ['by its id', {}, null],
+    ['by the name that it was given', { hostname: 'box' }, 'box'],
+    [
+      'not by the machine’s name, which it has by itself',
+      { isolation: { ...DEFAULT_ISOLATION, uts: 'host' as const } },
+      null,
+    ],
+  ])('is called %s by others in its network', async (_how, spec, name) => {
+    const container = aContainerSpec({ image: 'box', ...spec });
+    const made = await all.create('web', definition({ container }));
+    await made.start();
+    const wanted = name ?? made.id.slice(0, 12);
+    expect(attachedAs).toEqual([wanted]);
+    // After a restart of the daemon, and where it is connected to another network.
+    expect(made.networked?.hostname).toBe(wanted);
+    expect(made.hostname).toBe('isolation' in spec ? 'machine' : wanted);
   });
 
   test('is not started before the streams are there that were asked for before', async () => {
