@@ -93,6 +93,8 @@ export class PlainContainer {
   readonly #nextStart: NextStart;
   readonly #serial = new Serial();
   #run = 0;
+  /** the run that a removal by force ends; -1 = none */
+  #killedRun = -1;
   /** a person starts it again right behind its end */
   #isRestarting = false;
 
@@ -230,7 +232,7 @@ export class PlainContainer {
     if (this.record.phase === 'running' || this.record.phase === 'restarting') {
       await this.#keeper.put({ isStopped: true });
       // At once, though a stop with a long grace may be under way.
-      await ignoreGone(this.#parts.runtime.killAll(this.id));
+      await this.#killToRemove();
     }
     await this.#serial.run(async () => {
       if (this.record.phase === 'removing') return; // it went by itself meanwhile
@@ -239,11 +241,20 @@ export class PlainContainer {
       const run = this.#run;
       this.#isRestarting = true; // whatever its rules are, it is we who remove it
       if (this.record.phase === 'running') {
-        await ignoreGone(this.#parts.runtime.killAll(this.id));
+        await this.#killToRemove();
         await this.#ended(await this.#parts.runtime.wait(this.id, this.#life.signal), run);
       }
       await this.#remove(volumes);
     });
+  }
+
+  /** All of its processes, if it has any. Told once for each run. */
+  async #killToRemove(): Promise<void> {
+    if (this.record.phase === 'running' && this.#killedRun !== this.#run) {
+      this.#killedRun = this.#run;
+      this.#events.signalled(SIGKILL);
+    }
+    await ignoreGone(this.#parts.runtime.killAll(this.id));
   }
 
   /** The name is free: its owner has seen to that. */

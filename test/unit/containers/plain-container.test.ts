@@ -535,6 +535,16 @@ describe('container outside of services', () => {
     expect(container.condition).toBe('created');
   });
 
+  test('that is removed by force is killed first, and tells of that once', async () => {
+    const container = await started();
+    await container.remove({ force: true, volumes: false });
+    expect(actions).toEqual(['create', 'start', 'kill', 'die', 'destroy']);
+    const resting = await all.create('web', definition());
+    actions = [];
+    await resting.remove({ force: true, volumes: false });
+    expect(actions).toEqual(['destroy']);
+  });
+
   test('is removed by force while a stop with a long grace is under way', async () => {
     const container = await started();
     runtime.ignoredSignals.add(15);
