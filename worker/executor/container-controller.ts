@@ -12,6 +12,7 @@ import { containerIdOf } from '../../common/model/container-id.ts';
 import type { TemplateNode } from '../../common/model/container-template.ts';
 import type { TellEvent } from '../../common/model/engine-event.ts';
 import type { TaskId } from '../../common/model/ids.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import { type NetworkMode, networkModeOf } from '../../common/model/predefined-networks.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import { DEFAULT_STOP_GRACE_PERIOD_NANOS, type PortConfig } from '../../common/model/service.ts';
@@ -89,6 +90,8 @@ export class ContainerController implements Controller {
   readonly #watch: HealthWatch;
   #hostPorts: readonly PortConfig[];
   #attached = false;
+  /** null = not known yet */
+  #imageLabels: StringMap | null = null;
   #exit: ExitRecord | null = null;
   /** services whose tasks' namespaces it has */
   readonly #joins: ReadonlyMap<CompanionNamespace, string>;
@@ -106,7 +109,8 @@ export class ContainerController implements Controller {
     this.#dependencies = dependencies;
     this.#parts = parts;
     this.#onClose = onClose;
-    this.#events = new ContainerEvents(taskSubject(task, parts.networks), parts.tell);
+    const imageLabels = (): StringMap => this.#labelsOfImage();
+    this.#events = new ContainerEvents(taskSubject(task, parts.networks, imageLabels), parts.tell);
     this.#watch = new HealthWatch(parts.clock, parts.log.child({ taskId: task.id }), (status) =>
       this.#events.health(status),
     );
@@ -211,6 +215,7 @@ export class ContainerController implements Controller {
   async remove(_signal: AbortSignal): Promise<void> {
     this.#watch.end();
     const isHere = this.#parts.runtime.get(this.#task.id) !== undefined;
+    this.#labelsOfImage(); // its removal is told when its image is let go
     await releaseTask(this.#parts, this.#task.id);
     this.#parts.drains.forget(this.#task.id);
     if (this.#attached) this.#events.disconnected();
@@ -448,6 +453,12 @@ export class ContainerController implements Controller {
   #oomCause(): string {
     const limit = this.#task.spec.resources.limits.memoryBytes;
     return limit > 0 ? `out of memory (OOM): the limit is ${limit} bytes` : 'out of memory (OOM)';
+  }
+
+  /** Kept once they are known. */
+  #labelsOfImage(): StringMap {
+    this.#imageLabels ??= this.#parts.images.heldBy(this.#task.id)?.config.labels ?? null;
+    return this.#imageLabels ?? {};
   }
 
   #state(): ContainerState {

@@ -2,15 +2,20 @@
 import { containerIdOf } from '../../common/model/container-id.ts';
 import { containerAttributes } from '../../common/model/container-labels.ts';
 import { type EndpointOptions, endpointOptionsOf } from '../../common/model/endpoint-options.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { EventSubject } from './container-events.ts';
 import type { Networks } from './ports.ts';
 
-/** A task's container and its networks, as events name them. */
-export function taskSubject(task: Task, networks: Pick<Networks, 'networkOf'>): EventSubject {
+/** A task's container and its networks, as events name them. @param imageLabels over which its own go */
+export function taskSubject(
+  task: Task,
+  networks: Pick<Networks, 'networkOf'>,
+  imageLabels: () => StringMap,
+): EventSubject {
   return {
     id: containerIdOf(task.id),
-    attributes: () => containerAttributes(task),
+    attributes: () => ({ ...imageLabels(), ...containerAttributes(task) }),
     networks: () =>
       task.networks.map(({ networkId: id }) => {
         const { name = null, driver = null } = networks.networkOf(id) ?? {};

@@ -68,6 +68,21 @@ describe('events of a container', () => {
     });
   });
 
+  test('carry the labels of its image, under its own, also when it was adopted and its image let go', async () => {
+    const ofImage = { vendor: 'somebody', tier: 'any' };
+    const it = await scene({
+      image: { labels: ofImage },
+      container: { labels: { tier: 'front' } },
+    });
+    await it.running();
+    const adopted = it.controller();
+    await adopted.remove(it.signal);
+    expect(actions(it)).toEqual(['create', 'start', 'destroy']);
+    for (const { attributes } of it.events) {
+      expect(attributes).toMatchObject({ vendor: 'somebody', tier: 'front' });
+    }
+  });
+
   test('of one that is stopped tell each signal, and its end once', async () => {
     const it = await scene();
     const controller = await it.running();
