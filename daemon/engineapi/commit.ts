@@ -6,6 +6,7 @@ import type { ImageStore } from '../../worker/images/image-store.ts';
 import type { EventJournal } from './event-journal.ts';
 import { imageConfigOf } from './json/container.ts';
 import { JsonReader } from './json/reader.ts';
+import { containerEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 export interface CommitRouteOptions {
@@ -43,12 +44,8 @@ export function addCommitRoute(
         context.signal,
       ),
     );
-    events.tell({
-      type: 'container',
-      action: 'commit',
-      id: info.id,
-      attributes: { ...info.attributes, comment, imageID: image.id, imageRef: name ?? '' },
-    });
+    const made = { comment, imageID: image.id, imageRef: name ?? '' };
+    events.tell(containerEvent(info, 'commit', made));
     context.send(201, { Id: image.id });
   });
 }

@@ -10,9 +10,11 @@ import type { Change } from '../../worker/containers/changes.ts';
 import type { PathStat } from '../../worker/containers/root-tree.ts';
 import { RootWriter } from '../../worker/containers/root-writer.ts';
 import { TarReader } from '../../worker/images/tar-reader.ts';
+import type { EventJournal } from './event-journal.ts';
 import type { RequestContext } from './http-context.ts';
 import { patiently } from './patient-reader.ts';
 import { PatientWriter } from './patient-writer.ts';
+import { containerEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 const STAT_HEADER = 'X-Docker-Container-Path-Stat';
@@ -20,9 +22,15 @@ const TAR_TYPE = 'application/x-tar';
 const CHANGE_KIND: Readonly<Record<Change['kind'], number>> = { modified: 0, added: 1, deleted: 2 };
 const GZIP_MAGIC = 0x8b1f;
 
+export interface ContainerFileOptions {
+  readonly containers: ContainerView;
+  readonly clock: Clock;
+  readonly events: Pick<EventJournal, 'tell'>;
+}
+
 export function addContainerFileRoutes(
   routes: Routes,
-  { containers, clock }: { readonly containers: ContainerView; readonly clock: Clock },
+  { containers, clock, events }: ContainerFileOptions,
 ): void {
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
@@ -36,8 +44,10 @@ export function addContainerFileRoutes(
 
   routes.add('GET', '/containers/:id/archive', async (context) => {
     const path = requirePath(context);
-    await containers.withRoot(ofPath(context), async (root) => {
+    const info = ofPath(context);
+    await containers.withRoot(info, async (root) => {
       const stat = root.stat(path);
+      events.tell(containerEvent(info, 'archive-path'));
       context.response.setHeader(STAT_HEADER, statHeader(stat));
       const prefix = posix.basename(path) || '/';
       const pieces = root.pack(path, { prefix, oneFileSystem: false });
@@ -69,13 +79,18 @@ export function addContainerFileRoutes(
         writer.close();
       }
     });
+    events.tell(containerEvent(info, 'extract-to-dir'));
     context.empty(200);
   });
 
   routes.add('GET', '/containers/:id/export', async (context) => {
+    const info = ofPath(context);
     await containers.withRoot(
-      ofPath(context),
-      (root) => sendPieces(context, clock, root.pack('/', { prefix: '', oneFileSystem: true })),
+      info,
+      (root) => {
+        events.tell(containerEvent(info, 'export'));
+        return sendPieces(context, clock, root.pack('/', { prefix: '', oneFileSystem: true }));
+      },
       { withVolumes: false },
     );
   });

@@ -15,6 +15,7 @@ import type { WaitCondition } from '../../worker/containers/waiters.ts';
 import { cleanPath } from '../../worker/executor/mounts.ts';
 import { signalNumber } from '../../worker/executor/signals.ts';
 import type { ImageStore } from '../../worker/images/image-store.ts';
+import type { EventJournal } from './event-journal.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { definitionFromJson, sharersOf } from './json/container-create.ts';
@@ -31,6 +32,7 @@ import { JsonReader } from './json/reader.ts';
 import { requirePlain } from './plain-container.ts';
 import { requirePlatform } from './platform-choice.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
+import { pruneEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerLifecycleOptions {
@@ -39,6 +41,7 @@ export interface ContainerLifecycleOptions {
   readonly tasks: TaskContainers;
   readonly images: Pick<ImageStore, 'get'>;
   readonly clock: Clock;
+  readonly events: Pick<EventJournal, 'tell'>;
   /** of a network, as the worker takes it */
   readonly networkRef: (reference: string) => string;
   /** of containers that name none */
@@ -108,8 +111,9 @@ async function mountsOfSharers(
 
 export function addContainerLifecycleRoutes(
   routes: Routes,
-  { containers, plain, tasks, images, clock, networkRef, logDriver }: ContainerLifecycleOptions,
+  options: ContainerLifecycleOptions,
 ): void {
+  const { containers, plain, tasks, images, clock, events, networkRef, logDriver } = options;
   const ofPath = (context: RequestContext): ContainerInfo =>
     containers.require(context.param('id'));
   const drivenOfPath = (context: RequestContext): PlainContainer | TaskContainer => {
@@ -252,6 +256,7 @@ export function addContainerLifecycleRoutes(
       ({ labels, record }) => isMeant({ labels, createdAtMs: record.createdAtMs }),
       async ({ id }) => (await containers.sizes({ runtimeId: id, image: null })).changedBytes,
     );
+    events.tell(pruneEvent('container', bytes));
     context.send(200, { ContainersDeleted: ids, SpaceReclaimed: bytes });
   });
 }

@@ -3,14 +3,17 @@ import { cpus, totalmem } from 'node:os';
 import type { Clock } from '../../common/base/clock.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
+import type { EventJournal } from './event-journal.ts';
 import { processTable } from './json/process-table.ts';
 import { type Sample, type StatsOf, statsToJson } from './json/stats.ts';
 import { PatientWriter } from './patient-writer.ts';
+import { containerEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 export interface ContainerUsageOptions {
   readonly containers: ContainerView;
   readonly clock: Clock;
+  readonly events: Pick<EventJournal, 'tell'>;
 }
 
 /** As Docker samples. */
@@ -18,7 +21,7 @@ const PERIOD_MS = 1000;
 
 export function addContainerUsageRoutes(
   routes: Routes,
-  { containers, clock }: ContainerUsageOptions,
+  { containers, clock, events }: ContainerUsageOptions,
 ): void {
   const sampleOf = (info: ContainerInfo): Sample => ({
     ...containers.usage(info),
@@ -61,6 +64,8 @@ export function addContainerUsageRoutes(
     if (info.condition !== 'paused') requireAnswering(info, 'top');
     const machine = { nowMs: clock.wallMs(), memoryBytes: totalmem() };
     const rows = containers.processes(info);
-    context.send(200, processTable(rows, context.text('ps_args') ?? '', machine));
+    const table = processTable(rows, context.text('ps_args') ?? '', machine);
+    events.tell(containerEvent(info, 'top'));
+    context.send(200, table);
   });
 }

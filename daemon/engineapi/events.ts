@@ -8,6 +8,7 @@ import type { EventJournal, ScopedEvent } from './event-journal.ts';
 import { type FarEvents, type FarEventsSource, farEventsOf } from './far-events.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
+import { some } from './json/some.ts';
 import { PatientWriter } from './patient-writer.ts';
 import type { Routes } from './server.ts';
 
@@ -138,12 +139,11 @@ async function nextOf(
 export function eventLine(event: ScopedEvent): string {
   const { type, action, id, attributes, scope } = event;
   const timeMs = Math.floor(event.timeMs);
+  const { image = '' } = attributes;
   const older =
-    type === 'container'
-      ? { status: action, id, from: attributes['image'] ?? '' }
-      : type === 'image'
-        ? { status: action, id }
-        : {};
+    type === 'container' || type === 'image'
+      ? { status: action, ...some('id', id), ...(type === 'container' && some('from', image)) }
+      : {};
   return JSON.stringify({
     ...older,
     Type: type,

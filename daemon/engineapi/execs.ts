@@ -15,6 +15,7 @@ import type { RequestContext } from './http-context.ts';
 import { consoleSizeFromJson, consoleSizeOf } from './json/console-size.ts';
 import { JsonReader } from './json/reader.ts';
 import { endWithWords, type RelayRules, relay, whenGone } from './process-streams.ts';
+import { containerEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 export interface ExecRoutesOptions {
@@ -49,12 +50,12 @@ export const EXECS_KEPT = 1000;
 export function addExecRoutes(routes: Routes, options: ExecRoutesOptions): void {
   const { containers, execs, events } = options;
   const tell = (record: ExecRecord, action: string, more: StringMap = {}): void =>
-    events.tell({
-      type: 'container',
-      action,
-      id: record.containerId,
-      attributes: { ...record.attributes, execID: record.id, ...more },
-    });
+    events.tell(
+      containerEvent({ id: record.containerId, attributes: record.attributes }, action, {
+        execID: record.id,
+        ...more,
+      }),
+    );
 
   routes.add('POST', '/containers/:id/exec', async (context) => {
     const info = containers.require(context.param('id'));

@@ -6,6 +6,7 @@ import { CODE_STATUS, describeError, SkepError } from '../../common/base/errors.
 import { DEFAULT_REGISTRY } from '../../common/model/image-reference.ts';
 import { parseRegistryAuth } from '../../common/model/registry-auth.ts';
 import type { ImageRecord, ImageStore, ProgressLine } from '../../worker/images/image-store.ts';
+import type { EventJournal } from './event-journal.ts';
 import { Filters } from './filters.ts';
 import type { RequestContext } from './http-context.ts';
 import { SHARED_SIZE_SINCE } from './json/api-versions.ts';
@@ -13,6 +14,7 @@ import { historyToJson, imageRowToJson, imageToJson } from './json/image.ts';
 import type { RouteParts } from './parts.ts';
 import { requireOwnPlatform } from './platform-choice.ts';
 import { PRUNE_FILTERS, pruneTest, untilMs } from './prune-filters.ts';
+import { pruneEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
 export const IMAGE_FILTERS = ['reference', 'label', 'dangling', 'before', 'since', 'until'];
@@ -27,9 +29,13 @@ export interface ImageRoutesOptions {
   readonly images: ImageStore;
   readonly swarm: Pick<RouteParts['swarm'], 'requireManager'>;
   readonly clock: Clock;
+  readonly events: Pick<EventJournal, 'tell'>;
 }
 
-export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRoutesOptions): void {
+export function addImageRoutes(
+  routes: Routes,
+  { images, swarm, clock, events }: ImageRoutesOptions,
+): void {
   routes.add('GET', '/images/json', async (context) => {
     const filters = Filters.parse(context.text('filters'), IMAGE_FILTERS);
     const created = {
@@ -154,6 +160,7 @@ export function addImageRoutes(routes: Routes, { images, swarm, clock }: ImageRo
     const filters = Filters.parse(context.text('filters'), ['dangling', ...PRUNE_FILTERS]);
     const isPruned = prunedBy(filters, clock.wallMs());
     const { untagged, deleted, bytes } = await images.prune((image) => !isPruned(image));
+    events.tell(pruneEvent('image', bytes));
     context.send(200, {
       ImagesDeleted: removalRows(untagged, deleted),
       SpaceReclaimed: bytes,

@@ -16,6 +16,7 @@ import { type NodeNetworks, nodeNetworks } from './node-networks.ts';
 import { controlOf, type RouteParts } from './parts.ts';
 import { clusterRowOf } from './predefined-networks.ts';
 import { PRUNE_FILTERS, pruneTest } from './prune-filters.ts';
+import { pruneEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 import { clusterNetworks, passOn, type WorkerReadsOptions } from './worker-reads.ts';
 
@@ -165,6 +166,7 @@ async function prune(
       if (!hasCode(err, 'permission-denied') && !hasCode(err, 'not-found')) throw err;
     }
   }
+  parts.events.tell(pruneEvent('network', 0));
   context.send(200, { NetworksDeleted: removed });
 }
 

@@ -77,12 +77,12 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
         : null,
   });
   addRoutesOfContainers(anywhere, parts, { swarm, clock });
-  addImageRoutes(routes, { images: worker.images, swarm, clock });
+  addImageRoutes(routes, { images: worker.images, swarm, clock, events });
   addDiskUsageRoute(routes, {
     ...{ worker, clock },
     networkIdOf: networkIdsOf(parts),
   });
-  addVolumeRoutes(routes, worker.volumes);
+  addVolumeRoutes(routes, { volumes: worker.volumes, events });
   addVolumeArchiveRoutes(routes, { volumes: worker.volumes, clock: parts.clock });
   addEventRoutes(routes, {
     ...{ events, clock },
@@ -141,7 +141,7 @@ function addRoutesOfContainers(
     networkIdOf: networkIdsOf(parts),
   });
   addContainerLifecycleRoutes(routes, {
-    ...{ containers, clock },
+    ...{ containers, clock, events },
     plain: worker.plain,
     tasks: worker.taskContainers,
     images: worker.images,
@@ -149,8 +149,8 @@ function addRoutesOfContainers(
     networkRef: (reference) => workerRef(parts, reference),
   });
   addContainerStreamRoutes(routes, worker);
-  addContainerFileRoutes(routes, { containers, clock });
+  addContainerFileRoutes(routes, { containers, clock, events });
   addCommitRoute(routes, { containers, images: worker.images, events });
-  addContainerUsageRoutes(routes, { containers, clock });
+  addContainerUsageRoutes(routes, { containers, clock, events });
   addExecRoutes(routes, { containers, execs, events });
 }

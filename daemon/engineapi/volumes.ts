@@ -1,13 +1,20 @@
 /** Volumes of this node. */
 import { hasCode, SkepError } from '../../common/base/errors.ts';
 import type { VolumeRecord, VolumeStore } from '../../worker/volumes/volume-store.ts';
+import type { EventJournal } from './event-journal.ts';
 import { Filters } from './filters.ts';
 import { PRUNE_KEEPS_NAMED_SINCE } from './json/api-versions.ts';
 import { isoTime } from './json/common.ts';
 import { JsonReader } from './json/reader.ts';
+import { pruneEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
 
-export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
+export interface VolumeRoutesOptions {
+  readonly volumes: VolumeStore;
+  readonly events: Pick<EventJournal, 'tell'>;
+}
+
+export function addVolumeRoutes(routes: Routes, { volumes, events }: VolumeRoutesOptions): void {
   routes.add('GET', '/volumes', (context) => {
     const filters = Filters.parse(context.text('filters'), ['name', 'label', 'driver', 'dangling']);
     const named = filters.named(volumes.list(), ({ name }) => [name]);
@@ -54,6 +61,7 @@ export function addVolumeRoutes(routes: Routes, volumes: VolumeStore): void {
         if (!hasCode(err, 'conflict') && !hasCode(err, 'not-found')) throw err;
       }
     }
+    events.tell(pruneEvent('volume', bytes));
     context.send(200, { VolumesDeleted: removed, SpaceReclaimed: bytes });
   });
 }

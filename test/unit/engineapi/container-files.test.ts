@@ -1,8 +1,9 @@
-import { openSync, type Stats } from 'node:fs';
+import { openSync, type Stats, statSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
+import type { EngineEvent } from '../../../common/model/engine-event.ts';
 import {
   addContainerFileRoutes,
   bodyOf,
@@ -136,7 +137,7 @@ test.each([
       require: () => info,
       withRoot: (_: unknown, work: (it: typeof root) => Promise<void>) => work(root),
     } as unknown as ContainerView;
-    addContainerFileRoutes(routes, { containers, clock });
+    addContainerFileRoutes(routes, { containers, clock, events: { tell: () => {} } });
     const context = {
       ...{ request: new PassThrough(), signal: new AbortController().signal },
       ...{ param: () => 'c', text: () => '/', flag: () => false },
@@ -224,10 +225,71 @@ test.each(['', 'a\0b'])('a path like %j is refused, whoever asks', async (path) 
       handlers.set(`${method} ${at}`, handler);
     },
   } as unknown as Routes;
-  addContainerFileRoutes(routes, { containers: {} as ContainerView, clock: new FakeClock() });
+  const options = { clock: new FakeClock(), events: { tell: () => {} } };
+  addContainerFileRoutes(routes, { containers: {} as ContainerView, ...options });
   for (const method of ['HEAD', 'GET', 'PUT']) {
     const ask = handlers.get(`${method} /containers/:id/archive`)!;
     const context = { text: () => path } as unknown as RequestContext;
     await expect(async () => ask(context)).rejects.toMatchObject({ code: 'invalid-argument' });
   }
+});
+
+describe('files of a container that go out or in', () => {
+  let actions: string[];
+  let handlers: Map<string, (context: RequestContext) => unknown>;
+  beforeEach(() => {
+    [actions, handlers] = [[], new Map()];
+    const routes = {
+      add: (method: string, at: string, handler: (context: RequestContext) => unknown) => {
+        handlers.set(`${method} ${at}`, handler);
+      },
+    } as unknown as Routes;
+    const root = {
+      ...{ fd: -1, owners: SAME_OWNERS, openDirectory: () => openSync('/', 'r') },
+      stat: (path: string) => {
+        if (path === '/none') throw new SkepError('not-found', 'no such file');
+        return { name: 'a', stats: statSync('/'), linkTarget: '' };
+      },
+      async *pack() {
+        yield Buffer.from('a tar');
+      },
+    };
+    const info = aContainerInfo({ attributes: { name: 'c' } });
+    const containers = {
+      require: () => info,
+      withRoot: (_: unknown, work: (it: typeof root) => Promise<void>) => work(root),
+    } as unknown as ContainerView;
+    const tell = ({ type, action, id, attributes }: EngineEvent): void => {
+      expect([type, id, attributes]).toEqual(['container', info.id, info.attributes]);
+      actions.push(action);
+    };
+    addContainerFileRoutes(routes, { containers, clock: new FakeClock(), events: { tell } });
+  });
+
+  async function ask(route: string, path = '/etc', body = Buffer.alloc(1024)): Promise<void> {
+    const request = new PassThrough();
+    request.end(body);
+    await handlers.get(route)!({
+      ...{ request, signal: new AbortController().signal, response: { setHeader: () => {} } },
+      ...{ param: () => 'c', text: () => path, flag: () => false, empty: () => {} },
+      begin: () => new PassThrough().resume(),
+    } as unknown as RequestContext);
+  }
+
+  test.each([
+    ['GET /containers/:id/archive', ['archive-path']],
+    ['PUT /containers/:id/archive', ['extract-to-dir']],
+    ['GET /containers/:id/export', ['export']],
+    ['HEAD /containers/:id/archive', []],
+  ])('by %s are told of as %j', async (route, told) => {
+    await ask(route);
+    expect(actions).toEqual(told);
+  });
+
+  test('are not told of when they are not there, or are no archive', async () => {
+    await expect(ask('GET /containers/:id/archive', '/none')).rejects.toThrow('no such file');
+    const text = Buffer.from('no tar at all. '.repeat(100));
+    await expect(ask('PUT /containers/:id/archive', '/etc', text)).rejects.toThrow();
+    expect(actions).toEqual([]);
+  });
 });

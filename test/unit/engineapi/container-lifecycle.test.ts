@@ -40,7 +40,7 @@ async function create(
     } as unknown as PlainContainers,
     tasks: {} as TaskContainers,
     images: { get: () => undefined },
-    clock: new FakeClock(),
+    ...{ clock: new FakeClock(), events: { tell: () => {} } },
     networkRef: (reference) => reference,
     logDriver: DEFAULT_LOG_DRIVER,
   });
@@ -82,4 +82,28 @@ describe('a container that names another', () => {
       });
     },
   );
+});
+
+test('a prune is told of when it is done, with what came free', async () => {
+  const events: unknown[] = [];
+  const handlers = new Map<string, (context: RequestContext) => unknown>();
+  const add = (method: string, path: string, handler: (context: RequestContext) => unknown) =>
+    handlers.set(`${method} ${path}`, handler);
+  addContainerLifecycleRoutes({ add } as unknown as Routes, {
+    containers: {} as ContainerView,
+    plain: {
+      prune: async () => {
+        expect(events).toEqual([]);
+        return { ids: ['a', 'b'], bytes: 70 };
+      },
+    } as unknown as PlainContainers,
+    ...{ tasks: {} as TaskContainers, images: { get: () => undefined } },
+    ...{ clock: new FakeClock(), events: { tell: (event) => void events.push(event) } },
+    ...{ networkRef: (reference) => reference, logDriver: DEFAULT_LOG_DRIVER },
+  });
+  const context = { text: () => null, send: () => {} };
+  await handlers.get('POST /containers/prune')!(context as unknown as RequestContext);
+  expect(events).toEqual([
+    { type: 'container', action: 'prune', id: '', attributes: { reclaimed: '70' } },
+  ]);
 });

@@ -18,7 +18,7 @@ test('stats go on while a container is there, also one that stopped, and end whe
   } as unknown as ContainerView;
   addContainerUsageRoutes(
     { add: (method, path, handler) => handlers.set(`${method} ${path}`, handler) },
-    { containers, clock },
+    { containers, clock, events: { tell: () => {} } },
   );
   const out = new PassThrough();
   let lines = 0;
@@ -37,4 +37,26 @@ test('stats go on while a container is there, also one that stopped, and end whe
   await clock.advance(1000);
   expect([lines, out.writableEnded]).toEqual([2, true]);
   await answered;
+});
+
+test('the processes of a container are told of to who follows events, unless the request is refused', async () => {
+  const handlers = new Map<string, Handler>();
+  const info = aContainerInfo({ name: 'web', attributes: { name: 'web' } });
+  const events: unknown[] = [];
+  const processes = (): [] => [];
+  addContainerUsageRoutes(
+    { add: (method, path, handler) => handlers.set(`${method} ${path}`, handler) },
+    {
+      containers: { require: () => info, processes } as unknown as ContainerView,
+      ...{ clock: new FakeClock(), events: { tell: (event) => void events.push(event) } },
+    },
+  );
+  const top = (args: string): unknown =>
+    handlers.get('GET /containers/:id/top')!({
+      ...{ param: () => 'web', text: () => args, send: () => {} },
+    } as unknown as RequestContext);
+  await top('');
+  await expect(async () => top('no such column')).rejects.toThrow();
+  const { id } = info;
+  expect(events).toEqual([{ type: 'container', action: 'top', id, attributes: { name: 'web' } }]);
 });

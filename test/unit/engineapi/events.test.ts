@@ -52,6 +52,16 @@ describe('an event', () => {
     expect(line).toContain('"timeNano":1764360000123000000}');
   });
 
+  test('of no object leaves out what names one, as in Docker', () => {
+    const attributes = { reclaimed: '5' };
+    const event = { type: 'container', action: 'prune', id: '', attributes } as const;
+    expect(JSON.parse(eventLine({ ...event, scope: 'local', timeMs: 1000 }))).toEqual({
+      ...{ status: 'prune', Type: 'container', Action: 'prune', scope: 'local' },
+      Actor: { ID: '', Attributes: attributes },
+      ...{ time: 1, timeNano: 1e9 },
+    });
+  });
+
   test('of the cluster has only the new fields', () => {
     const event = anEvent('s1', { type: 'service', action: 'create' });
     const line = eventLine({ ...event, scope: 'swarm', timeMs: 1000 });

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { SkepError } from '../../../common/base/errors.ts';
+import type { EngineEvent } from '../../../common/model/engine-event.ts';
 import { addImageRoutes } from '../../../daemon/engineapi/images.ts';
 import { imageToJson } from '../../../daemon/engineapi/json/image.ts';
 import type { Routes } from '../../../daemon/engineapi/server.ts';
@@ -12,7 +13,11 @@ const DIGEST = `sha256:${'d'.repeat(64)}`;
 type Images = Parameters<typeof addImageRoutes>[1]['images'];
 
 /** The handler of a route over these images. */
-function handlerOf(route: string, images: object): (context: unknown) => unknown {
+function handlerOf(
+  route: string,
+  images: object,
+  tell: (event: EngineEvent) => void = () => {},
+): (context: unknown) => unknown {
   const handlers = new Map<string, (context: unknown) => unknown>();
   const routes = {
     add: (method: string, path: string, handler: (context: unknown) => unknown) => {
@@ -22,6 +27,7 @@ function handlerOf(route: string, images: object): (context: unknown) => unknown
   addImageRoutes(routes as unknown as Routes, {
     ...({ images: images as Images, swarm: {} } as unknown as Parameters<typeof addImageRoutes>[1]),
     clock: new FakeClock(),
+    events: { tell },
   });
   return handlers.get(route)!;
 }
@@ -105,4 +111,22 @@ test('inspect shows how often a starting container is asked for its health', () 
   expect(imageToJson(anImage({ healthcheck }), [], 50)).toMatchObject({
     Config: { Healthcheck: { Test: ['CMD', 'true'], StartInterval: 250_000_000 } },
   });
+});
+
+test('a prune is told of when it is done, with what came free', async () => {
+  const events: EngineEvent[] = [];
+  const prune = async () => {
+    expect(events).toEqual([]);
+    return { untagged: [], deleted: [], bytes: 9 };
+  };
+  await handlerOf(
+    'POST /images/prune',
+    { prune },
+    (event) => void events.push(event),
+  )({
+    ...{ text: () => null, send: () => {} },
+  });
+  expect(events).toEqual([
+    { type: 'image', action: 'prune', id: '', attributes: { reclaimed: '9' } },
+  ]);
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { EngineEvent } from '../../../common/model/engine-event.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
 import { addNetworkRoutes } from '../../../daemon/engineapi/networks.ts';
 import { addNodeRoutes } from '../../../daemon/engineapi/nodes.ts';
@@ -21,9 +22,10 @@ let it: TestControlApi;
 let handlers: Map<string, (context: RequestContext) => unknown>;
 /** Of what a manager answers for workers. */
 let forWorkers: typeof handlers;
+let events: EngineEvent[];
 beforeEach(async () => {
   it = await makeControlApi();
-  [handlers, forWorkers] = [new Map(), new Map()];
+  [handlers, forWorkers, events] = [new Map(), new Map(), []];
   const into = (map: typeof handlers): Routes =>
     ({
       add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
@@ -36,6 +38,7 @@ beforeEach(async () => {
   const worker = { localNetworks: bridge, containers: { list: () => [] } };
   const parts = {
     ...{ swarm, worker, engineId: 'engine', clock: it.clock, readOnWorkers: true },
+    events: { tell: (event: EngineEvent) => void events.push(event) },
   } as unknown as RouteParts;
   addNetworkRoutes(routes, parts, { workerReads: null });
   addNodeRoutes(routes, parts);
@@ -164,6 +167,8 @@ test('a prune of networks takes those of the cluster that nobody uses, by their 
   await it.api.createService(aServiceSpec({ task: aTaskSpec({ networks }) }));
   expect(await prune({ 'label!': ['keep'] })).toEqual({ NetworksDeleted: ['idle'] });
   expect(await prune({})).toEqual({ NetworksDeleted: ['kept'] });
+  const told = { type: 'network', action: 'prune', id: '', attributes: { reclaimed: '0' } };
+  expect(events).toEqual([told, told]);
   expect(await prune({})).toEqual({ NetworksDeleted: [] });
 });
 

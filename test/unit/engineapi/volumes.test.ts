@@ -4,8 +4,9 @@ import type { Routes } from '../../../daemon/engineapi/server.ts';
 import { addVolumeRoutes } from '../../../daemon/engineapi/volumes.ts';
 import type { VolumeStore } from '../../../worker/volumes/volume-store.ts';
 
-/** What a prune removes of a named volume, an anonymous one and one in use. */
+/** What a prune removes of a named volume, an anonymous one and one in use, and what is told of it. */
 async function pruned(apiMinor: number, filters: object): Promise<readonly string[]> {
+  const events: unknown[] = [];
   const volumes = [
     { name: 'named', anonymous: false, usedBy: [], labels: {} },
     { name: 'anonymous', anonymous: true, usedBy: [], labels: {} },
@@ -21,9 +22,14 @@ async function pruned(apiMinor: number, filters: object): Promise<readonly strin
   const add = (_: string, path: string, handler: typeof prune): void => {
     if (path === '/volumes/prune') prune = handler;
   };
-  addVolumeRoutes({ add } as unknown as Routes, store);
+  addVolumeRoutes({ add } as unknown as Routes, {
+    volumes: store,
+    events: { tell: (event) => void events.push(event) },
+  });
   const text = (): string => JSON.stringify(filters);
   await prune({ apiMinor, text, send: () => {} } as unknown as RequestContext);
+  const attributes = { reclaimed: String(removed.length) };
+  expect(events).toEqual([{ type: 'volume', action: 'prune', id: '', attributes }]);
   return removed;
 }
 
