@@ -51,6 +51,8 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
   let store: ImageStore;
   /** its events: action, id, name */
   let told: unknown[] = [];
+  /** those with a label of theirs */
+  let toldLabels: unknown[] = [];
 
   function open(): ImageStore {
     return new ImageStore({
@@ -58,7 +60,10 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
       clock: new SystemClock(),
       random: new SystemRandom(),
       log: silentLogger,
-      tell: ({ action, id, attributes }) => told.push([action, id, attributes['name']]),
+      tell: ({ action, id, attributes }) => {
+        told.push([action, id, attributes['name']]);
+        toldLabels.push({ action, vendor: attributes['vendor'] });
+      },
     });
   }
 
@@ -157,13 +162,32 @@ describe.skipIf(!isRoot)('image store (needs root)', () => {
     const one = await load({ name: 'one:1', alsoNamed: ['uno:1'], empty: true, files: { a: '1' } });
     const two = await load({ name: 'two:1', empty: true, files: { b: '2' } });
     const saved = join(dir, 'both.tar');
-    await pipeline(store.save(['one:1', two]), createWriteStream(saved));
+    told = [];
+    await pipeline(store.save(['one:1', 'uno:1', two]), createWriteStream(saved));
+    expect(told).toEqual([
+      ['save', one, one],
+      ['save', two, two],
+    ]);
     for (const id of [one, two]) await store.remove(id, { force: true });
     const loaded = await store.load(createReadStream(saved));
     expect(loaded).toEqual([
       { id: one, reference: 'one:1' },
+      { id: one, reference: 'uno:1' },
       { id: two, reference: 'two:1' },
     ]);
+  });
+
+  test('tells each event with the labels of its image, also when that is gone', async () => {
+    const vendor = 'somebody';
+    for (const prunes of [false, true]) {
+      toldLabels = [];
+      await load({ name: 'web:1', empty: true, labels: { vendor } });
+      await store.tag('web:1', 'again:1');
+      if (prunes) await store.prune(() => false);
+      else for (const name of ['again:1', 'web:1']) await store.remove(name, { force: false });
+      const actions = ['load', 'tag', 'untag', 'untag', 'delete'];
+      expect(toldLabels).toEqual(actions.map((action) => ({ action, vendor })));
+    }
   });
 
   test.each(['none', 'gzip', ...(hasZstd ? (['zstd'] as const) : [])] as const)(

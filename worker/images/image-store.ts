@@ -18,6 +18,7 @@ import {
   parseImageReference,
   withDefaultTag,
 } from '../../common/model/image-reference.ts';
+import type { StringMap } from '../../common/model/objects.ts';
 import type { ExchangeToken } from '../../common/model/registry-token.ts';
 import { writeImageArchive } from './archive-writer.ts';
 import { BlobSender } from './blob-sender.ts';
@@ -317,11 +318,13 @@ export class ImageStore {
       if (plan.remaining === null) images.delete(found.entry.id);
       else images.set(found.entry.id, plan.remaining);
       const gone = plan.remaining ? null : found.entry;
-      return { id: found.entry.id, untagged: plan.untagged, gone };
+      const { id, document } = found.entry;
+      return { id, labels: document.config.labels, untagged: plan.untagged, gone };
     });
-    for (const name of outcome.untagged) this.#tell('untag', outcome.id, name);
+    const { id, labels } = outcome;
+    for (const name of outcome.untagged) this.#tell('untag', id, name, labels);
     if (outcome.gone === null) return { untagged: outcome.untagged, deleted: [] };
-    this.#tell('delete', outcome.id, outcome.id);
+    this.#tell('delete', id, id, labels);
     const { layers } = await this.#sweep.run([outcome.gone]);
     return { untagged: outcome.untagged, deleted: [outcome.gone.id, ...layers] };
   }
@@ -343,8 +346,9 @@ export class ImageStore {
     const records = gone.map(recordOf);
     const untagged = records.flatMap(imageNames);
     for (const record of records) {
-      for (const name of imageNames(record)) this.#tell('untag', record.id, name);
-      this.#tell('delete', record.id, record.id);
+      const { id, config } = record;
+      for (const name of imageNames(record)) this.#tell('untag', id, name, config.labels);
+      this.#tell('delete', id, id, config.labels);
     }
     const { layers, bytes } = await this.#sweep.run(gone);
     return { untagged, deleted: [...gone.map(({ id }) => id), ...layers], bytes };
@@ -382,6 +386,7 @@ export class ImageStore {
       return { entry: found.entry, tags };
     });
     const archive = writeImageArchive(this.#content, images);
+    for (const id of new Set(images.map(({ entry }) => entry.id))) this.#tell('save', id, id);
     void this.#sweep.holding(async (hold) => {
       for (const blob of images.flatMap(({ entry }) => blobsOf(entry))) hold.blobs.add(blob);
       await new Promise((resolve) => archive.once('close', resolve));
@@ -473,8 +478,14 @@ export class ImageStore {
     return this.#pins.containers();
   }
 
-  #tell(action: string, id: string, name: string): void {
-    this.#options.tell({ type: 'image', action, id, attributes: { name } });
+  /** @param id or a name by which it is found. @param labels of an image that is gone already */
+  #tell(
+    action: string,
+    id: string,
+    name: string,
+    labels: StringMap = this.#index.find(id)?.entry.document.config.labels ?? {},
+  ): void {
+    this.#options.tell({ type: 'image', action, id, attributes: { ...labels, name } });
   }
 
   /** overlayfs wants at least one lower directory; an image may have no layer (`FROM scratch`). */
