@@ -4,16 +4,23 @@ import { detachKeysOf } from '../../common/model/detach-keys.ts';
 import type { ContainerInfo, ContainerView } from '../../worker/container-view.ts';
 import { requireAnswering } from '../../worker/containers/lifecycle.ts';
 import type { AttachSession } from '../../worker/runtime/native-runtime.ts';
+import type { EventJournal } from './event-journal.ts';
 import { frame, streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
 import { consoleSizeOf } from './json/console-size.ts';
 import { drained } from './patient-writer.ts';
 import { endWithWords, type RelayRules, relay, whenGone } from './process-streams.ts';
+import { containerEvent } from './route-events.ts';
 import type { Routes } from './server.ts';
+
+export interface ContainerStreamOptions {
+  readonly containers: ContainerView;
+  readonly events: Pick<EventJournal, 'tell'>;
+}
 
 export function addContainerStreamRoutes(
   routes: Routes,
-  { containers }: { readonly containers: ContainerView },
+  { containers, events }: ContainerStreamOptions,
 ): void {
   routes.add('POST', '/containers/:id/attach', async (context) => {
     const info = containers.require(context.param('id'));
@@ -29,8 +36,12 @@ export function addContainerStreamRoutes(
         return;
       }
       // The client may be here before the container starts.
-      const how = await attachTo(socket, await containers.attach(info, gone), wanted, gone);
-      if (how === 'detached') info.plain?.detached();
+      const session = await containers.attach(info, gone);
+      if (!info.plain) events.tell(containerEvent(info, 'attach')); // others tell it themselves
+      const how = await attachTo(socket, session, wanted, gone);
+      if (how !== 'detached') return;
+      if (info.plain) info.plain.detached();
+      else events.tell(containerEvent(info, 'detach'));
     } catch (err) {
       if (!gone.aborted) endWithWords(socket, err, wanted.tty);
     }
@@ -38,7 +49,10 @@ export function addContainerStreamRoutes(
 
   routes.add('POST', '/containers/:id/resize', async (context) => {
     const info = containers.require(context.param('id'));
-    await containers.resize(info, ...consoleSizeOf(context));
+    const [rows, columns] = consoleSizeOf(context);
+    await containers.resize(info, rows, columns);
+    const size = { height: String(rows), width: String(columns) };
+    events.tell(containerEvent(info, 'resize', size));
     context.empty(200);
   });
 }

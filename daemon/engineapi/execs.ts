@@ -200,7 +200,10 @@ async function startExec(
   const how = await Promise.race([relayed, ended.then(() => relayed)]);
   // Its exit code is known when the client hears of its end.
   if (how === 'ended') await ended;
-  else gone.removeEventListener('abort', leave);
+  else {
+    gone.removeEventListener('abort', leave);
+    tell('exec_detach');
+  }
   socket.end();
   await ended;
 }

@@ -148,7 +148,7 @@ function addRoutesOfContainers(
     logDriver: parts.logDriver,
     networkRef: (reference) => workerRef(parts, reference),
   });
-  addContainerStreamRoutes(routes, worker);
+  addContainerStreamRoutes(routes, { containers, events });
   addContainerFileRoutes(routes, { containers, clock, events });
   addCommitRoute(routes, { containers, images: worker.images, events });
   addContainerUsageRoutes(routes, { containers, clock, events });

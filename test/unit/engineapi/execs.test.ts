@@ -294,6 +294,7 @@ describe('an exec', () => {
       client!.destroy();
       await settled();
       expect(sessions[0]!.isClosed).toBe(!leaves);
+      expect(events.includes('exec_detach')).toBe(leaves);
       expect(String(sessions[0]!.stdin.read())).toBe(leaves ? 'words' : `words${typed}`);
       sessions[0]!.end(3);
       await taken;
