@@ -9,6 +9,7 @@ import {
 import type { ContainerInfo, ShownPort } from '../../../worker/container-view.ts';
 import type { JsonObject } from '../../../worker/containers/definition.ts';
 import { cleanPath } from '../../../worker/executor/mounts.ts';
+import { DEFAULT_SHM_BYTES } from '../../../worker/runtime/defaults.ts';
 import { NEWEST_MINOR } from './api-versions.ts';
 import { isoTime } from './common.ts';
 import { healthToJson } from './container-spec.ts';
@@ -20,6 +21,7 @@ import { JsonReader } from './reader.ts';
 import { some } from './some.ts';
 
 const ENDED_BY_ERROR = 255;
+const SHM = '/dev/shm';
 
 /** The id of a network by its name, where the name is not the id. */
 export type NetworkIdOf = (name: string) => string;
@@ -101,6 +103,8 @@ export function containerToJson(
       ...hostConfigOf(info),
       ...saidOf(shown?.hostConfig ?? {}),
       NanoCpus: isLimitedByQuota(info) ? 0 : info.spec.resources.limits.nanoCpus,
+      MemorySwap: memorySwapOf(info.spec.resources),
+      ShmSize: shmBytesOf(info),
       Links: linksOf(info),
       Runtime: info.spec.container.isolation?.runtime ?? '',
     },
@@ -150,6 +154,19 @@ function hostConfigOf(info: ContainerInfo): object {
     ...isolationOf(container, resources),
     LogConfig: { Type: info.logDriver.name, Config: info.logDriver.options },
   };
+}
+
+/** Bytes of memory and swap together; -1 = as much swap as there is, 0 = no limit. */
+function memorySwapOf({ limits: { memoryBytes }, swapBytes }: ResourceRequirements): number {
+  if (swapBytes !== null && swapBytes < 0) return -1;
+  return memoryBytes === 0 ? 0 : memoryBytes + (swapBytes ?? 0);
+}
+
+/** A task's size is that of a tmpfs. */
+function shmBytesOf({ spec, shown }: ContainerInfo): number {
+  const asked = new JsonReader(shown?.hostConfig ?? {}).integer('ShmSize');
+  const own = spec.container.mounts.find(({ target }) => cleanPath(target) === SHM);
+  return asked || own?.tmpfs?.sizeBytes || DEFAULT_SHM_BYTES;
 }
 
 /** In Docker a limit of CPU is either a number of CPUs, or a quota in a period. */
@@ -359,7 +376,7 @@ function portsOf(info: ContainerInfo): Record<string, object[] | null> {
 /** Of `--tmpfs` and `--shm-size`, which have fields of their own: Docker tells them there alone. */
 function memoryTargets({ Tmpfs, ShmSize }: JsonObject): ReadonlySet<string> {
   const targets = Object.keys((Tmpfs ?? {}) as object).map(cleanPath);
-  return new Set([...targets, ...(ShmSize ? ['/dev/shm'] : [])]);
+  return new Set([...targets, ...(ShmSize ? [SHM] : [])]);
 }
 
 /** Volumes by their real names, so that a client can give them to the next container. */

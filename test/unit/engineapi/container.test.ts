@@ -17,6 +17,11 @@ import { anImage } from '../../support/fake-container-host.ts';
 
 const AN_EXIT = { exitCode: 3, oomKilled: false, error: '', finishedAtMs: 8_000 };
 
+const ownShm = (sizeBytes: number): Mount => ({
+  ...{ type: 'tmpfs', source: '', target: '/dev/shm/', readOnly: false },
+  ...{ bind: null, volume: null, tmpfs: { sizeBytes, mode: 0o1777, options: [] } },
+});
+
 function inspected(
   container: Partial<ContainerSpec>,
   resources: ResourceRequirements = NO_RESOURCES,
@@ -60,6 +65,40 @@ describe('docker inspect of a container', () => {
       HostConfig: { ...hostConfig, NanoCpus },
     });
   });
+
+  test.each([
+    [0, null, 0],
+    [0, -1, -1],
+    [100, null, 100],
+    [100, 0, 100],
+    [100, 100, 200],
+    [100, -1, -1],
+  ])(
+    'of %i bytes of memory and %j of swap shows what both are together',
+    (memoryBytes, swapBytes, MemorySwap) => {
+      const limits = { ...NO_RESOURCES.limits, memoryBytes };
+      const spec = aTaskSpec({ resources: { ...NO_RESOURCES, limits, swapBytes } });
+      const shown = { config: {}, hostConfig: { Memory: memoryBytes, MemorySwap: 0 } };
+      for (const info of [aContainerInfo({ spec, shown }), aContainerInfo({ spec })]) {
+        expect(containerToJson(info, String)).toMatchObject({ HostConfig: { MemorySwap } });
+      }
+    },
+  );
+
+  test.each<[string, ContainerSpec['mounts'], Record<string, unknown>, number]>([
+    ['nothing', [], {}, 67_108_864],
+    ['0', [], { ShmSize: 0 }, 67_108_864],
+    ['a size', [], { ShmSize: 4096 }, 4096],
+    ['a tmpfs of a size', [ownShm(8192)], {}, 8192],
+    ['a tmpfs of any size', [ownShm(0)], {}, 67_108_864],
+  ])(
+    'that was asked for %s of /dev/shm shows what it has',
+    (_what, mounts, hostConfig, ShmSize) => {
+      const spec = aTaskSpec({ container: aContainerSpec({ mounts }) });
+      const info = aContainerInfo({ spec, shown: { config: {}, hostConfig } });
+      expect(containerToJson(info, String)).toMatchObject({ HostConfig: { ShmSize } });
+    },
+  );
 
   test('names it as it calls itself', () => {
     const shown = containerToJson(aContainerInfo({ hostname: 'machine' }), String);
