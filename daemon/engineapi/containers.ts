@@ -1,7 +1,11 @@
 /** Containers: lists, inspection, logs. What tasks are is the orchestrator's business. */
 import type { Clock } from '../../common/base/clock.ts';
 import { SkepError } from '../../common/base/errors.ts';
-import type { ContainerSizes, ContainerView } from '../../worker/container-view.ts';
+import type {
+  ContainerFilePaths,
+  ContainerSizes,
+  ContainerView,
+} from '../../worker/container-view.ts';
 import type { LogRecord } from '../../worker/runtime/native-runtime.ts';
 import {
   CLUSTER_CONTAINER_FILTERS,
@@ -15,6 +19,7 @@ import {
   type RemoteListOptions,
   rowsElsewhere,
 } from './container-lists.ts';
+import type { Execs } from './execs.ts';
 import { Filters } from './filters.ts';
 import { streamType } from './frames.ts';
 import type { RequestContext } from './http-context.ts';
@@ -26,6 +31,9 @@ import type { Routes } from './server.ts';
 export interface ContainerRoutesOptions {
   readonly containers: ContainerView;
   readonly clock: Clock;
+  readonly execs: Pick<Execs, 'runningIn'>;
+  /** who asks, asks this node about its own: paths mean something to them */
+  readonly tellsPaths: boolean;
   /** of a network that is this node's alone */
   readonly networkIdOf: (name: string) => string;
   /** null = only this node is asked */
@@ -33,7 +41,7 @@ export interface ContainerRoutesOptions {
 }
 
 export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptions): void {
-  const { containers, clock, networkIdOf, elsewhere } = options;
+  const { containers, clock, execs, tellsPaths, networkIdOf, elsewhere } = options;
 
   const ownRows = async (
     context: RequestContext,
@@ -80,7 +88,11 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
     const sizes = context.flag('size') && sizesJson(await containers.sizes(info));
     const volumes = await containers.volumesOf(info);
     const json = containerToJson({ ...info, volumes }, networkIdOf, context.apiMinor);
-    context.send(200, { ...json, ...sizes });
+    const paths = tellsPaths ? await containers.filePaths(info) : null;
+    context.send(200, {
+      ...{ ...json, ...sizes, ...pathsJson(paths) },
+      ExecIDs: orNull(execs.runningIn(info.id)),
+    });
   });
 
   routes.add('GET', '/containers/:id/logs', async (context) => {
@@ -98,6 +110,20 @@ export function addContainerRoutes(routes: Routes, options: ContainerRoutesOptio
 
 function sizesJson({ changedBytes, rootBytes }: ContainerSizes): object {
   return { SizeRw: changedBytes, SizeRootFs: rootBytes };
+}
+
+/** null = none are told */
+function pathsJson(paths: ContainerFilePaths | null): object {
+  return {
+    LogPath: paths?.log ?? '',
+    ResolvConfPath: paths?.resolvConf ?? '',
+    HostsPath: paths?.hosts ?? '',
+    HostnamePath: paths?.hostname ?? '',
+  };
+}
+
+function orNull(ids: readonly string[]): readonly string[] | null {
+  return ids.length > 0 ? ids : null;
 }
 
 /** 0 and, as older clients have it, less = all. */

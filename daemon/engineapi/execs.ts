@@ -135,6 +135,13 @@ export class Execs {
     return record;
   }
 
+  /** Ids of those that run in a container, the oldest first. */
+  runningIn(containerId: string): string[] {
+    return [...this.#records.values()]
+      .filter((record) => record.containerId === containerId && record.session !== null)
+      .map(({ id }) => id);
+  }
+
   /** None that runs: its client would lose its exit code and its terminal's size. */
   #dropOldest(): void {
     for (const [id, { hasBegun, exitCode }] of this.#records) {

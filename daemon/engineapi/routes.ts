@@ -76,7 +76,7 @@ export function addRoutes(bare: Routes, parts: RouteParts): void {
           }
         : null,
   });
-  addRoutesOfContainers(anywhere, parts, { swarm, clock });
+  addRoutesOfContainers(anywhere, parts, { elsewhere: { swarm, clock }, tellsPaths: true });
   addImageRoutes(routes, { images: worker.images, swarm, clock, events });
   addDiskUsageRoute(routes, {
     ...{ worker, clock },
@@ -116,7 +116,7 @@ function addProcessRoutesForWorkers(routes: Routes, parts: RouteParts): void {
     requireExec: (id) => requireTask(containerOfExec(id)),
   });
   const ofTasks = onlyProcessesOfTasks(anywhere, { containerOf, containerOfExec });
-  addRoutesOfContainers(ofTasks, parts, null);
+  addRoutesOfContainers(ofTasks, parts, FOR_OTHER_NODES);
 }
 
 type ContainerParts = Pick<
@@ -124,20 +124,23 @@ type ContainerParts = Pick<
   'worker' | 'clock' | 'execs' | 'events' | 'engineId' | 'logDriver'
 >;
 
+/** Whose clients are on another machine, for all that this node knows. */
+const FOR_OTHER_NODES = { elsewhere: null, tellsPaths: false };
+
 /** What this node answers for managers: see `withRemoteContainers`. */
 export function addRoutesForManagers(routes: Routes, parts: ContainerParts): void {
-  addRoutesOfContainers(onlyContainerRoutes(routes), parts, null);
+  addRoutesOfContainers(onlyContainerRoutes(routes), parts, FOR_OTHER_NODES);
 }
 
 function addRoutesOfContainers(
   routes: Routes,
   parts: ContainerParts,
-  elsewhere: ContainerRoutesOptions['elsewhere'],
+  asked: Pick<ContainerRoutesOptions, 'elsewhere' | 'tellsPaths'>,
 ): void {
   const { worker, clock, execs, events } = parts;
   const { containers } = worker;
   addContainerRoutes(routes, {
-    ...{ containers, clock, elsewhere },
+    ...{ containers, clock, execs, ...asked },
     networkIdOf: networkIdsOf(parts),
   });
   addContainerLifecycleRoutes(routes, {

@@ -9,7 +9,13 @@ import { FakeClock } from '../../support/fake-clock.ts';
 const anInfo = (name: string, runs: boolean): ContainerInfo =>
   aContainerInfo({ name, condition: runs ? 'running' : 'exited', pid: runs ? 7 : 0 });
 
-async function answerTo(path: string, query: string): Promise<unknown> {
+const PATHS = { log: '/r/c/log', hosts: '/n/c/hosts', hostname: '/n/c/hostname', resolvConf: '' };
+
+async function answerTo(
+  path: string,
+  query: string,
+  { running = [] as string[], tellsPaths = true } = {},
+): Promise<unknown> {
   const handlers = new Map<string, (context: RequestContext) => unknown>();
   const all = [anInfo('c', false), anInfo('b', true), anInfo('a', false)];
   addContainerRoutes(
@@ -24,9 +30,12 @@ async function answerTo(path: string, query: string): Promise<unknown> {
         sizes: async () => ({ changedBytes: 5, rootBytes: 105 }),
         sizesIfStaying: async ({ name }: ContainerInfo) =>
           name === 'a' ? null : { changedBytes: 5, rootBytes: 105 },
+        filePaths: async () => PATHS,
         volumesOf: async () => [{ name: 'v', path: '/v', target: '/in', readOnly: false }],
       } as unknown as ContainerView,
       clock: new FakeClock(),
+      execs: { runningIn: (id) => (id === all[0]!.id ? running : []) },
+      tellsPaths,
       networkIdOf: (name) => name,
       elsewhere: null,
     },
@@ -77,4 +86,20 @@ test('volumes are shown as they are mounted, of a task as well', async () => {
   expect(await answerTo('/containers/:id/json', '')).toMatchObject({
     Mounts: [{ Type: 'volume', Name: 'v', Source: '/v', Destination: '/in' }],
   });
+});
+
+test('paths of files are told to who asks this node about its own containers', async () => {
+  expect(await answerTo('/containers/:id/json', '')).toMatchObject({
+    ...{ LogPath: '/r/c/log', HostsPath: '/n/c/hosts', HostnamePath: '/n/c/hostname' },
+    ResolvConfPath: '',
+  });
+  const none = { LogPath: '', HostsPath: '', HostnamePath: '', ResolvConfPath: '' };
+  const elsewhere = await answerTo('/containers/:id/json', '', { tellsPaths: false });
+  expect(elsewhere).toMatchObject(none);
+});
+
+test('the execs that run in a container are shown with it', async () => {
+  expect(await answerTo('/containers/:id/json', '')).toMatchObject({ ExecIDs: null });
+  const busy = await answerTo('/containers/:id/json', '', { running: ['e1', 'e2'] });
+  expect(busy).toMatchObject({ ExecIDs: ['e1', 'e2'] });
 });

@@ -61,6 +61,7 @@ let sessions: FakeSession[];
 /** What the runtime is asked for. */
 let specs: ExecSpec[];
 let events: string[];
+let execs: Execs;
 let handlers: Map<string, (context: RequestContext) => unknown>;
 
 beforeEach(() => {
@@ -83,9 +84,10 @@ beforeEach(() => {
     add: (method: string, path: string, handler: (context: RequestContext) => unknown) =>
       handlers.set(`${method} ${path}`, handler),
   } as unknown as Routes;
+  execs = new Execs(random as unknown as ConstructorParameters<typeof Execs>[0]);
   addExecRoutes(routes, {
     containers,
-    execs: new Execs(random as unknown as ConstructorParameters<typeof Execs>[0]),
+    execs,
     events: { tell: ({ action }) => void events.push(action) },
   });
 });
@@ -151,6 +153,18 @@ describe('an exec', () => {
     expect(await inspect(id)).toMatchObject({ Running: false, ExitCode: 3, Pid: 7 });
     await expect(call('POST /exec/:id/resize', id)).rejects.toMatchObject({ code: 'conflict' });
     expect(sessions[0]!.sizes).toEqual([]);
+  });
+
+  test('is known to run in its container from its start to its end', async () => {
+    const id = await create();
+    expect(execs.runningIn(CONTAINER_ID)).toEqual([]);
+    const started = start(id);
+    await settled();
+    expect(execs.runningIn(CONTAINER_ID)).toEqual([id]);
+    expect(execs.runningIn('d'.repeat(64))).toEqual([]);
+    sessions[0]!.end(0);
+    await started;
+    expect(execs.runningIn(CONTAINER_ID)).toEqual([]);
   });
 
   test('is refused when its container was paused since it was made, and starts later', async () => {

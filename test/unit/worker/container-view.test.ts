@@ -272,6 +272,38 @@ describe('containers of a node', () => {
     expect(await codeOf(() => view.require('yk2v9'))).toMatch(/^not-found/);
   });
 
+  test('are known by the files that are kept for them, where those are there', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'skep-test-'));
+    try {
+      for (const name of ['log', 'hosts', 'resolv.conf', 'theirs']) {
+        await writeFile(join(dir, name), '');
+      }
+      const bind = (name: string, source: string): OciMount => {
+        return {
+          destination: `/etc/${name}`,
+          type: 'bind',
+          source: join(dir, source),
+          options: [],
+        };
+      };
+      const names = ['resolv.conf', 'hosts', 'hostname'].map((name) => bind(name, name));
+      const task = aTask();
+      const mounts = [...names, bind('hosts', 'theirs')];
+      const { view } = scene([task], [], async () => dir, mounts);
+      const info = view.require(task.id);
+      const [log, hosts, resolvConf] = ['log', 'hosts', 'resolv.conf'].map((it) => join(dir, it));
+      expect(await view.filePaths(info)).toEqual({ log, hosts, resolvConf, hostname: '' });
+      const logDriver = { name: 'local', options: {} };
+      expect(await view.filePaths({ ...info, logDriver })).toMatchObject({ log: '' });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+    const gone = aTask();
+    const none = { log: '', hosts: '', resolvConf: '', hostname: '' };
+    const { view } = scene([gone]);
+    expect(await view.filePaths(view.require(gone.id))).toEqual(none);
+  });
+
   test('are limited by cgroup v1 where there are both', () => {
     expect(scene([]).view.cgroupVersion()).toBe('1');
   });
