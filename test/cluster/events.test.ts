@@ -40,7 +40,7 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
   });
   afterAll(() => rmSync(config, { recursive: true, force: true }));
   const shared = useCluster('ev', { managers: 2, workers: 1 }, async (cluster) => {
-    await cluster.image({ name: IMAGE });
+    await cluster.image({ name: IMAGE, labels: { vendor: 'somebody' } });
   });
   const children: ChildProcess[] = [];
   const streams: IncomingMessage[] = [];
@@ -192,6 +192,52 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
       expect((await events('-f', `network=${bridge}`, '-f', 'type=network')).split('\n')).toEqual([
         `connect ${bridge} ${seat('bridge')}`,
         `disconnect ${bridge} ${seat('bridge')}`,
+      ]);
+    },
+  );
+
+  test.skipIf(!hasDocker)(
+    'docker tells of what people do to a container, an image and what nobody uses',
+    { timeout: 60_000 },
+    async () => {
+      const { current } = shared;
+      const env = {
+        DOCKER_HOST: `unix://${current.host('worker-1').socket}`,
+        DOCKER_CONFIG: config,
+      };
+      const docker = async (...args: string[]): Promise<string> =>
+        succeeded(await run(['docker', ...args], { env })).stdout.trim();
+      const since = String(Math.floor(Date.now() / 1000));
+      const id = await docker('run', '-d', '--name', 'by-hand', IMAGE, ...SLEEP);
+      await docker('top', 'by-hand');
+      const file = join(config, 'passwd');
+      await docker('cp', 'by-hand:/etc/passwd', file);
+      await docker('cp', file, 'by-hand:/tmp/');
+      await docker('export', '-o', join(config, 'root.tar'), 'by-hand');
+      await docker('exec', 'by-hand', 'true');
+      await docker('rm', '-f', 'by-hand');
+      await docker('save', '-o', join(config, 'image.tar'), IMAGE);
+      for (const kind of ['container', 'image', 'network', 'volume']) {
+        await docker(kind, 'prune', '-f');
+      }
+      const format = '{{.Type}} {{.Action}}{{with .Actor.Attributes.vendor}} of {{.}}{{end}}';
+      const told = async (...filters: string[]): Promise<string[]> => {
+        const until = String(Date.now() / 1000);
+        const range = ['--since', since, '--until', until, '--format', format];
+        return (await docker('events', ...range, ...filters)).split('\n');
+      };
+      expect(await told('-f', `container=${id}`)).toEqual(
+        [
+          ...['create', 'start', 'top', 'archive-path', 'extract-to-dir', 'export'],
+          ...['exec_create: true', 'exec_start: true', 'exec_die', 'kill', 'die', 'destroy'],
+        ].map((action) => `container ${action} of somebody`),
+      );
+      expect(await told('-f', 'event=save')).toEqual(['image save of somebody']);
+      expect((await told('-f', 'event=prune')).sort()).toEqual([
+        'container prune',
+        'image prune',
+        'network prune',
+        'volume prune',
       ]);
     },
   );

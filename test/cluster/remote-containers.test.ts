@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CommandOptions, clusterTestsCanRun, eventually, run } from '../support/cluster.ts';
 import { useCluster } from '../support/use-cluster.ts';
@@ -95,6 +95,21 @@ describe.skipIf(!clusterTestsCanRun || !hasDocker)(title, () => {
     for (const reference of [id, id.slice(0, 12), taskId, taskId.slice(0, 12)]) {
       expect(await inspected(reference, 'manager-2')).toBe(whole);
     }
+  });
+
+  test('has paths of files on its own node alone', async () => {
+    const fields = ['LogPath', 'HostsPath', 'HostnamePath', 'ResolvConfPath'];
+    const format = fields.map((field) => `{{.${field}}}`).join('|');
+    const args = ['inspect', '--type', 'container', '--format', format, name];
+    expect((await docker(args)).stdout.trim()).toBe('|||');
+    const paths = (await docker(args, { host: 'worker-1' })).stdout.trim().split('|');
+    expect(paths.map((path) => basename(path))).toEqual([
+      'log',
+      'hosts',
+      'hostname',
+      'resolv.conf',
+    ]);
+    expect(readFileSync(paths[2]!, 'utf8')).toMatch(/^\w+\n$/);
   });
 
   test('is unknown to a worker that has it not, and to everybody when it is nobody', async () => {
