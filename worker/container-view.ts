@@ -10,7 +10,7 @@ import { hasCode, SkepError } from '../common/base/errors.ts';
 import { containerIdOf, TASK_START_CHARS_MIN } from '../common/model/container-id.ts';
 import { containerAttributes, containerLabels } from '../common/model/container-labels.ts';
 import type { NetworkId, TaskId } from '../common/model/ids.ts';
-import { DEFAULT_LOG_DRIVER, logDriverInForce } from '../common/model/log-driver.ts';
+import { logDriverInForce } from '../common/model/log-driver.ts';
 import type { StringMap } from '../common/model/objects.ts';
 import type { ContainerSpec, LogDriver, ResourceRequirements } from '../common/model/service.ts';
 import { addressesIn, type Task, type TaskStatus, taskName } from '../common/model/task.ts';
@@ -152,14 +152,12 @@ const NAME_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/hostname'];
 
 /** Of one container, on its node; '' = there is no such file. */
 export interface ContainerFilePaths {
-  /** where its lines are kept for nobody else */
-  readonly log: string;
   readonly resolvConf: string;
   readonly hosts: string;
   readonly hostname: string;
 }
 
-const NO_FILES: ContainerFilePaths = { log: '', resolvConf: '', hosts: '', hostname: '' };
+const NO_FILES: ContainerFilePaths = { resolvConf: '', hosts: '', hostname: '' };
 
 /** @param name of the container, for errors */
 async function inTree<T>(
@@ -406,16 +404,15 @@ export class ContainerView {
   }
 
   /** Those that we keep for it. */
-  async filePaths({ runtimeId, logDriver }: ContainerInfo): Promise<ContainerFilePaths> {
+  async filePaths({ runtimeId }: ContainerInfo): Promise<ContainerFilePaths> {
     try {
-      const { taskDir, mounts } = await this.#options.runtime.layers(runtimeId);
+      const { mounts } = await this.#options.runtime.layers(runtimeId);
       const there = (path: string): string => (path !== '' && existsSync(path) ? path : '');
       // Ours come first, below any that a user has there.
       const [resolvConf, hosts, hostname] = NAME_FILES.map((name) =>
         there(mounts.find(({ destination }) => destination === name)?.source ?? ''),
       ) as [string, string, string];
-      const log = logDriver.name === DEFAULT_LOG_DRIVER.name ? there(join(taskDir, 'log')) : '';
-      return { log, resolvConf, hosts, hostname };
+      return { resolvConf, hosts, hostname };
     } catch (err) {
       // One that is on its way out, or whose files are lost, can be looked at.
       if (hasCode(err, 'not-found') || hasCode(err, 'data-loss')) return NO_FILES;

@@ -115,7 +115,8 @@ function sizesJson({ changedBytes, rootBytes }: ContainerSizes): object {
 /** null = none are told */
 function pathsJson(paths: ContainerFilePaths | null): object {
   return {
-    LogPath: paths?.log ?? '',
+    // Clients take it for lines of JSON; ours are the shim's records.
+    LogPath: '',
     ResolvConfPath: paths?.resolvConf ?? '',
     HostsPath: paths?.hosts ?? '',
     HostnamePath: paths?.hostname ?? '',

@@ -9,7 +9,7 @@ import { FakeClock } from '../../support/fake-clock.ts';
 const anInfo = (name: string, runs: boolean): ContainerInfo =>
   aContainerInfo({ name, condition: runs ? 'running' : 'exited', pid: runs ? 7 : 0 });
 
-const PATHS = { log: '/r/c/log', hosts: '/n/c/hosts', hostname: '/n/c/hostname', resolvConf: '' };
+const PATHS = { hosts: '/n/c/hosts', hostname: '/n/c/hostname', resolvConf: '' };
 
 async function answerTo(
   path: string,
@@ -90,7 +90,7 @@ test('volumes are shown as they are mounted, of a task as well', async () => {
 
 test('paths of files are told to who asks this node about its own containers', async () => {
   expect(await answerTo('/containers/:id/json', '')).toMatchObject({
-    ...{ LogPath: '/r/c/log', HostsPath: '/n/c/hosts', HostnamePath: '/n/c/hostname' },
+    ...{ LogPath: '', HostsPath: '/n/c/hosts', HostnamePath: '/n/c/hostname' },
     ResolvConfPath: '',
   });
   const none = { LogPath: '', HostsPath: '', HostnamePath: '', ResolvConfPath: '' };

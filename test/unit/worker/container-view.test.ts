@@ -275,7 +275,7 @@ describe('containers of a node', () => {
   test('are known by the files that are kept for them, where those are there', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'skep-test-'));
     try {
-      for (const name of ['log', 'hosts', 'resolv.conf', 'theirs']) {
+      for (const name of ['hosts', 'resolv.conf', 'theirs']) {
         await writeFile(join(dir, name), '');
       }
       const bind = (name: string, source: string): OciMount => {
@@ -291,15 +291,13 @@ describe('containers of a node', () => {
       const mounts = [...names, bind('hosts', 'theirs')];
       const { view } = scene([task], [], async () => dir, mounts);
       const info = view.require(task.id);
-      const [log, hosts, resolvConf] = ['log', 'hosts', 'resolv.conf'].map((it) => join(dir, it));
-      expect(await view.filePaths(info)).toEqual({ log, hosts, resolvConf, hostname: '' });
-      const logDriver = { name: 'local', options: {} };
-      expect(await view.filePaths({ ...info, logDriver })).toMatchObject({ log: '' });
+      const [hosts, resolvConf] = ['hosts', 'resolv.conf'].map((it) => join(dir, it));
+      expect(await view.filePaths(info)).toEqual({ hosts, resolvConf, hostname: '' });
     } finally {
       await rm(dir, { recursive: true });
     }
     const gone = aTask();
-    const none = { log: '', hosts: '', resolvConf: '', hostname: '' };
+    const none = { hosts: '', resolvConf: '', hostname: '' };
     const { view } = scene([gone]);
     expect(await view.filePaths(view.require(gone.id))).toEqual(none);
   });
