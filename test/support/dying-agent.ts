@@ -57,8 +57,15 @@ function fail(err: unknown): void {
   process.exit(1);
 }
 
-/** So that the moves of tasks are turns of their own, and most statuses are written. */
+/** So that the moves of tasks are turns of their own, and most statuses are written, however slow the disk is. */
 class UnhurriedExecutor extends InstantExecutor {
+  readonly #records: Pick<TaskRecords, 'flushed'>;
+
+  constructor(records: Pick<TaskRecords, 'flushed'>) {
+    super(aNodeDescription());
+    this.#records = records;
+  }
+
   override controller(task: Task): Controller {
     const controller = super.controller(task);
     const [prepare, start] = [
@@ -67,6 +74,7 @@ class UnhurriedExecutor extends InstantExecutor {
     ];
     const slowly = (move: typeof prepare) => async (signal: AbortSignal) => {
       await clock.sleep(MOVE_MS);
+      await this.#records.flushed();
       await move(signal);
     };
     return Object.assign(controller, { prepare: slowly(prepare), start: slowly(start) });
@@ -114,7 +122,7 @@ async function main(): Promise<void> {
   const database = new ToldRecords(new TaskDatabase(request.dir, log));
   const tasks = new TaskManager({
     ...{ database, reporter, clock, log: silentLogger, onFailure: fail },
-    executor: new UnhurriedExecutor(aNodeDescription()),
+    executor: new UnhurriedExecutor(database),
   });
   await tasks.start();
   const given = Array.from({ length: TASKS }, (_, i) =>
