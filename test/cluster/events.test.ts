@@ -157,17 +157,17 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
     },
   );
 
+  /** At the worker. */
+  async function docker(...args: string[]): Promise<string> {
+    const host = `unix://${shared.current.host('worker-1').socket}`;
+    const env = { DOCKER_HOST: host, DOCKER_CONFIG: config };
+    return succeeded(await run(['docker', ...args], { env })).stdout.trim();
+  }
+
   test.skipIf(!hasDocker)(
     'docker tells of networks of a node, and of the containers in them',
     { timeout: 60_000 },
     async () => {
-      const { current } = shared;
-      const env = {
-        DOCKER_HOST: `unix://${current.host('worker-1').socket}`,
-        DOCKER_CONFIG: config,
-      };
-      const docker = async (...args: string[]): Promise<string> =>
-        succeeded(await run(['docker', ...args], { env })).stdout.trim();
       const since = String(Math.floor(Date.now() / 1000));
       const net = await docker('network', 'create', 'lan');
       const id = await docker('run', '-d', '--name', 'in', IMAGE, ...SLEEP);
@@ -200,13 +200,6 @@ describe.skipIf(!clusterTestsCanRun)('events of a cluster', () => {
     'docker tells of what people do to a container, an image and what nobody uses',
     { timeout: 60_000 },
     async () => {
-      const { current } = shared;
-      const env = {
-        DOCKER_HOST: `unix://${current.host('worker-1').socket}`,
-        DOCKER_CONFIG: config,
-      };
-      const docker = async (...args: string[]): Promise<string> =>
-        succeeded(await run(['docker', ...args], { env })).stdout.trim();
       const since = String(Math.floor(Date.now() / 1000));
       const id = await docker('run', '-d', '--name', 'by-hand', IMAGE, ...SLEEP);
       await docker('top', 'by-hand');
