@@ -140,9 +140,13 @@ export function addressesOf(seats: readonly WantedSeat[]): SeatAddress[] {
   ]);
 }
 
-/** Without which nothing reaches an address: the kernel makes them with it, and who may alter routes can take them away. */
+/**
+ * Without which nothing reaches an address: the kernel makes them with it, and who may alter routes can take them away. Of IPv4
+ * alone: those of IPv6 come some time after the address, and would be missed where nothing is missing.
+ */
 export function deliveryOf({ link, address }: SeatAddress): string[] {
-  const own = `${addressOf(address)}/${isIpv6(address) ? 128 : 32}`;
+  if (isIpv6(address)) return [];
+  const own = `${addressOf(address)}/32`;
   return link === LOOPBACK.link ? [own, subnetOf(address)] : [own];
 }
 

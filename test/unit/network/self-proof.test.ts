@@ -215,17 +215,18 @@ describe('facts of the kernel', () => {
     expect(routes).toHaveLength(2);
   });
 
-  test('what is delivered to each address of a task is ours, and what its resolver stands on', () => {
+  test('what delivers to each address of IPv4 of a task is ours, and what its resolver stands on', () => {
     const leg = { link: 'eth0', address: '10.0.1.11/24', address6: 'fd01::b/64', mtu: 1450 };
     const facts = taskFacts({ legs: [leg], wayOut: null, entry: null });
     for (const [to, link] of [
       ['10.0.1.11/32', 'eth0'],
-      ['fd01::b/128', 'eth0'],
       ['127.0.0.1/32', 'lo'],
       ['127.0.0.0/8', 'lo'],
     ] as const) {
       expect(facts.get(FACT.linkRoute(255, to, link))).toBe('there');
     }
+    // The kernel makes it a while after the address.
+    expect(facts.has(FACT.linkRoute(255, 'fd01::b/128', 'eth0'))).toBe(false);
   });
 
   test('of a task’s rules only those for entry nodes are ours', () => {
