@@ -226,20 +226,23 @@ describe.skipIf(!clusterTestsCanRun)('a group of 3 managers beside 1 worker', ()
     const [daemon, task] = [await cluster.daemonPid(leader), await runsOn(leader)];
     const over = new AbortController();
     const refusedMeanwhile = refusals(cluster.host(leader), over.signal);
-    await cluster.skep(['node', 'demote', leader], { host: through });
-    await eventually(
-      'the demoted leader is a worker',
-      async () => {
-        const now = await statuses(through);
-        expect(now[leader]).toBe('');
-        expect(Object.values(now).filter((status) => status === 'Leader')).toHaveLength(1);
-        expect(await refused(['node', 'ls'], leader)).toContain(
-          "Worker nodes can't be used to view or modify cluster state.",
-        );
-      },
-      { withinMs: 20_000 },
-    );
-    over.abort();
+    try {
+      await cluster.skep(['node', 'demote', leader], { host: through });
+      await eventually(
+        'the demoted leader is a worker',
+        async () => {
+          const now = await statuses(through);
+          expect(now[leader]).toBe('');
+          expect(Object.values(now).filter((status) => status === 'Leader')).toHaveLength(1);
+          expect(await refused(['node', 'ls'], leader)).toContain(
+            "Worker nodes can't be used to view or modify cluster state.",
+          );
+        },
+        { withinMs: 20_000 },
+      );
+    } finally {
+      over.abort();
+    }
     // Not in the words of managers among themselves, which it hears before it knows what it is now.
     const words = await refusedMeanwhile;
     expect(words.join('')).toContain('This node is not a swarm manager.');

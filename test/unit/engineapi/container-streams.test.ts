@@ -1,5 +1,5 @@
 import { Duplex, PassThrough } from 'node:stream';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { EngineEvent } from '../../../common/model/engine-event.ts';
 import { addContainerStreamRoutes } from '../../../daemon/engineapi/container-streams.ts';
 import type { RequestContext } from '../../../daemon/engineapi/http-context.ts';
@@ -105,9 +105,7 @@ test.each([
 
 test('an attach to a task is told of, and that its client left it by the keys', async () => {
   const { client, answered, told } = await attach(() => {}, { isTask: true, tty: true });
-  await new Promise((resolve) => setImmediate(resolve));
-  await new Promise((resolve) => setImmediate(resolve));
-  expect(told).toEqual(['attach']);
+  await vi.waitFor(() => expect(told).toEqual(['attach']));
   client.push('\x10\x11');
   await answered;
   expect(told).toEqual(['attach', 'detach']);
